@@ -1,0 +1,161 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+)
+
+func TestFlowChunksGolden(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		got  []byte
+	}{
+		{"data-whole", (&FlowData{Flow: 5, End: true, Data: []byte("hello")}).Append(nil)},
+		{"data-begin", (&FlowData{Flow: 5, Seq: 1, Data: []byte("abc")}).Append(nil)},
+		{"data-end", (&FlowData{Flow: 5, Seq: 1, Offset: 3, End: true, Data: []byte("def")}).Append(nil)},
+		{"data-empty", (&FlowData{Flow: 5, Seq: 2, End: true}).Append(nil)},
+		{"open", (&FlowOpen{Flow: 5, Label: []byte("chat"), Metadata: []byte{1, 2}}).Append(nil)},
+		{"open-answer", (&FlowOpen{Flow: 5, Label: []byte("chat"), HasAnswers: true, Answers: 101}).Append(nil)},
+		{"open-stream", (&FlowOpen{Flow: 5, Label: []byte("chat"), HasAnswers: true, Answers: 5, Stream: true}).Append(nil)},
+		{"flow-end", AppendInts(nil, ChunkFlowEnd, 5, 3, 203)},
+		{"flow-abort", AppendInts(nil, ChunkFlowAbort, 5, 7, 203)},
+		{"flow-forward", AppendInts(nil, ChunkFlowForward, 5, 2, 128)},
+		{"flow-blocked", AppendInts(nil, ChunkFlowBlocked, 5, InitialFlowWindow)},
+		{"session-blocked", AppendInts(nil, ChunkSessionBlocked, InitialSessionWindow)},
+		{"flow-reject", AppendInts(nil, ChunkFlowReject, 5, 42)},
+		{"flow-window", AppendInts(nil, ChunkFlowWindow, 5, 128<<10)},
+		{"session-limits", AppendInts(nil, ChunkSessionLimits, 32<<20, 10_000, 16<<20)},
+	} {
+		if want := golden(t, test.name); !bytes.Equal(test.got, want) {
+			t.Errorf("%s = %x, want %x", test.name, test.got, want)
+		}
+	}
+}
+
+func TestFlowDataRoom(t *testing.T) {
+	for _, d := range []FlowData{{}, {Flow: 1 << 20, Seq: 1 << 40, Offset: 70_000, End: true}} {
+		for space := range 20_000 {
+			room := d.Room(space)
+			if room < 0 {
+				if d.Data = nil; len(d.Append(nil)) <= space {
+					t.Fatalf("Room(%d) = %d, but an empty chunk fits", space, room)
+				}
+				continue
+			}
+			d.Data = make([]byte, room)
+			n := len(d.Append(nil))
+			d.Data = make([]byte, room+1)
+			if more := len(d.Append(nil)); n > space || more <= space {
+				t.Fatalf("Room(%d) = %d: chunks of %d and, with one byte more, %d bytes", space, room, n, more)
+			}
+		}
+	}
+}
+
+func TestParseFlowData(t *testing.T) {
+	for _, in := range []FlowData{
+		{Flow: 1, Seq: 2, Offset: 3, End: true, Data: []byte("x")},
+		{Flow: MaxVarint, Seq: MaxVarint, Data: []byte("x")},
+		{End: true, Data: []byte{}},
+	} {
+		typ, body, _, err := NextChunk(in.Append(nil))
+		if err != nil || !typ.IsFlowData() {
+			t.Fatalf("NextChunk: %v, %v", typ, err)
+		}
+		got, err := ParseFlowData(typ, body)
+		if err != nil || got.Flow != in.Flow || got.Seq != in.Seq || got.Offset != in.Offset || got.End != in.End ||
+			!bytes.Equal(got.Data, in.Data) {
+			t.Errorf("round trip of %+v gave %+v, %v", in, got, err)
+		}
+	}
+	for _, bad := range []string{"", "\x01", "\x01\x40", "\x01\x02"} {
+		if _, err := ParseFlowData(ChunkFlowData, []byte(bad)); err == nil {
+			t.Errorf("ParseFlowData(%q) succeeded", bad)
+		}
+	}
+}
+
+func TestParseFlowOpenOptions(t *testing.T) {
+	head := "\x05\x01a\x00"
+	for _, test := range []struct {
+		options  string
+		critical bool
+		err      error
+	}{
+		{"", false, nil},
+		{"\x02\x00", true, nil},
+		{"\x1f\x02ab", true, nil},
+		{"\x20\x02ab", false, nil},
+		{"\x7f\xff\x00\x00\x01\x07", false, nil},
+		{"\x00\x01\x07\x00\x01\x07", false, ErrMalformed},
+		{"\x00\x02\x07\x07", false, ErrMalformed},
+		{"\x20\x03ab", false, ErrTruncated},
+		{"\x20", false, ErrTruncated},
+	} {
+		o, err := ParseFlowOpen([]byte(head + test.options))
+		if test.err != nil {
+			if !errors.Is(err, test.err) {
+				t.Errorf("options %q: error %v, want %v", test.options, err, test.err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("options %q: %v", test.options, err)
+		}
+		if o.UnknownCritical != test.critical {
+			t.Errorf("options %q: UnknownCritical = %v, want %v", test.options, o.UnknownCritical, test.critical)
+		}
+	}
+	big := (&FlowOpen{Metadata: make([]byte, MaxMetadata+1)}).Append(nil)
+	_, body, _, _ := NextChunk(big)
+	if _, err := ParseFlowOpen(body); !errors.Is(err, ErrMalformed) {
+		t.Errorf("metadata of %d bytes: %v, want ErrMalformed", MaxMetadata+1, err)
+	}
+	largest := FlowOpen{
+		Flow: MaxVarint, Label: make([]byte, MaxLabel), Metadata: make([]byte, MaxMetadata), HasAnswers: true,
+		Answers: MaxVarint, Stream: true,
+	}
+	if n := largest.bodySize(); n > MaxOpenInfo || largest.Size()+50 > MinPayload {
+		t.Errorf("the largest opening has %d bytes, want at most %d and room for data", n, MaxOpenInfo)
+	}
+}
+
+func FuzzParseFlowOpen(f *testing.F) {
+	f.Add([]byte("\x05\x01a\x00\x00\x01\x07"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		o, err := ParseFlowOpen(body)
+		if err != nil {
+			return
+		}
+		_, body, _, _ = NextChunk(o.Append(nil))
+		again, err := ParseFlowOpen(body)
+		if err != nil || again.Flow != o.Flow || !bytes.Equal(again.Label, o.Label) ||
+			!bytes.Equal(again.Metadata, o.Metadata) || again.Answers != o.Answers ||
+			again.HasAnswers != o.HasAnswers || again.Stream != o.Stream {
+			t.Fatalf("round trip of %+v gave %+v, %v", o, again, err)
+		}
+	})
+}
+
+func FuzzParseFlowData(f *testing.F) {
+	f.Add(uint8(0x13), []byte("\x05\x01\x07data"))
+	f.Fuzz(func(t *testing.T, typ uint8, body []byte) {
+		if !ChunkType(typ).IsFlowData() {
+			return
+		}
+		d, err := ParseFlowData(ChunkType(typ), body)
+		if err != nil {
+			return
+		}
+		nt, nb, _, err := NextChunk(d.Append(nil))
+		again, err2 := ParseFlowData(nt, nb)
+		if err != nil || err2 != nil || again.Flow != d.Flow || again.Seq != d.Seq || again.Offset != d.Offset ||
+			again.End != d.End || !bytes.Equal(again.Data, d.Data) {
+			t.Fatalf("round trip of %+v gave %+v, %v, %v", d, again, err, err2)
+		}
+	})
+}
