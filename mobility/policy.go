@@ -1,0 +1,103 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package mobility
+
+import "time"
+
+// A Policy tunes the choice of path. The zero value suits most programs.
+type Policy struct {
+	// RelayOnly hides our addresses from the peer: only paths by our own relay allocations (Via > 0) are
+	// challenged, answered and used. A path from our own socket is ignored even if it leads to the peer's relay,
+	// because that relay shows our address to the peer.
+	RelayOnly bool
+
+	// Hysteresis is how much lower the round-trip time of a path must be before the session leaves a path of the
+	// same kind for it. If zero, 20 ms; if negative, any difference counts. In any case the difference must be an
+	// eighth of the time, so that jitter alone moves nothing.
+	Hysteresis time.Duration
+}
+
+// A Config configures a [Machine]. Only Rand is required. It must not be modified after New.
+type Config struct {
+	Policy Policy
+
+	// Rand fills b with bytes that no one can guess (crypto/rand.Read). Challenges are made of them, and jitter.
+	Rand func(b []byte)
+
+	// Keepalive is how long nothing may be received on the current path before a ping is sent, give or take 15 %.
+	// NATs forget a mapping after 30 s or more of silence. If zero, 15 s; if negative, no pings are sent; never less
+	// than a second.
+	Keepalive time.Duration
+
+	// Standby is the shortest time between challenges on a path that works and is only kept warm; up to a third is
+	// added at random. If zero, 15 s; if negative, other paths than the current one are not kept warm; never less than
+	// a second.
+	Standby time.Duration
+}
+
+func (c *Config) hysteresis() time.Duration {
+	return orDefault(c.Policy.Hysteresis, 20*time.Millisecond)
+}
+func (c *Config) keepalive() time.Duration { return interval(c.Keepalive) }
+func (c *Config) standby() time.Duration   { return interval(c.Standby) }
+
+// interval gives the interval of a Config its meaning; zero is never.
+func interval(d time.Duration) time.Duration {
+	if d < 0 {
+		return 0
+	}
+	return max(orDefault(d, 15*time.Second), time.Second)
+}
+
+// orDefault gives a duration of a Config its meaning: zero is the default, negative is zero.
+func orDefault(d, def time.Duration) time.Duration {
+	if d == 0 {
+		return def
+	}
+	return max(d, 0)
+}
+
+const (
+	// MaxPaths is how many paths are remembered.
+	MaxPaths = 16
+
+	// challengeSize is what a packet with nothing but a challenge or a response takes, at most, in bytes:
+	// header 13, chunk 10, tag 16, rounded up.
+	challengeSize = 40
+
+	keptChallenges = 4                // unanswered challenges remembered per path
+	challengeLife  = 10 * time.Second // after which an answer is too late
+	probeMin       = 100 * time.Millisecond
+	probeMax       = 2 * time.Second
+	unknownRTT     = 50 * time.Millisecond // assumed before the first measurement
+
+	// Challenges to all paths together: a burst of probeBurst, and one each probeEvery after it.
+	probeEvery = time.Second / 16
+	probeBurst = 16
+
+	candidateTries = 7 // 6 s with doubling intervals: both sides must have learned of each other's address
+	followTries    = 5
+	verifyTries    = 3
+	standbyTries   = 3
+
+	followEvery = time.Second // between validations of addresses the peer may have moved to
+	doubtEvery  = time.Second // between verifications for a reason
+	verifyEvery = 3 * time.Second
+
+	// answerGap separates what we send by ourselves from acknowledgements and responses, which follow a received
+	// packet sooner. Only the former waits for an answer.
+	answerGap  = 250 * time.Millisecond
+	silenceMin = 500 * time.Millisecond
+	silenceMax = 3 * time.Second
+
+	dwell       = 5 * time.Second // between switches for a lower round-trip time
+	fresh       = 5 * time.Second // older answers do not count when paths are compared
+	steady      = time.Minute     // a path that has been current for so long has its failures forgiven
+	maxHold     = time.Minute
+	maxStandby  = 2 // paths kept warm
+	maxActions  = 64
+	maxReplies  = 16 // responses waiting to be polled
+	unprovenAge = time.Minute
+	provenAge   = 5 * time.Minute
+)

@@ -1,0 +1,149 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package mobility
+
+import "time"
+
+func (m *Machine) lookup(k Key) *path {
+	for _, p := range m.paths {
+		if p.Key == k {
+			return p
+		}
+	}
+	return nil
+}
+
+// allowed reports whether the policy permits a path. The path a session is on is permitted whatever it is.
+func (m *Machine) allowed(k Key) bool {
+	return !m.c.Policy.RelayOnly || k.Via != 0 || m.lookup(k) == m.cur
+}
+
+// How much a path is worth keeping; rank returns one of these.
+const (
+	rankIdle    = iota // never answered, and not being tried
+	rankTried          // never answered, being tried
+	rankSilent         // answered once, but not lately
+	rankValid          // answers
+	rankCurrent        // never evicted
+)
+
+func (m *Machine) rank(p *path) int {
+	switch {
+	case p == m.cur:
+		return rankCurrent
+	case p.valid:
+		return rankValid
+	case p.proven:
+		return rankSilent
+	case p.probe.why != idle:
+		return rankTried
+	}
+	return rankIdle
+}
+
+// insert adds a path, evicting one of at most the given rank if the table is full. It returns nil if it may not.
+func (m *Machine) insert(now time.Time, c Candidate, evict int) *path {
+	c.Kind = max(c.Kind, c.Key.Kind())
+	p := &path{Candidate: c, created: now}
+	if len(m.paths) < MaxPaths {
+		m.paths = append(m.paths, p)
+		return p
+	}
+	victim := -1
+	for i, q := range m.paths {
+		if m.rank(q) > evict {
+			continue
+		}
+		if victim < 0 || m.rank(q) < m.rank(m.paths[victim]) ||
+			m.rank(q) == m.rank(m.paths[victim]) && lastLife(q).Before(lastLife(m.paths[victim])) {
+			victim = i
+		}
+	}
+	if victim < 0 {
+		m.stats.Refused++
+		return nil
+	}
+	m.forget(m.paths[victim])
+	m.paths[victim] = p
+	return p
+}
+
+// forget drops what refers to a path that leaves the table.
+func (m *Machine) forget(p *path) {
+	if m.pendingFollow == p {
+		m.pendingFollow = nil
+	}
+}
+
+// lastLife returns when a path last did anything. What we send to a path that did answer once is no life of it.
+func lastLife(p *path) time.Time {
+	t := p.created
+	if p.lastReceived.After(t) {
+		t = p.lastReceived
+	}
+	if p.lastAnswer.After(t) {
+		t = p.lastAnswer
+	}
+	if !p.proven && p.lastChallenge.After(t) {
+		t = p.lastChallenge
+	}
+	return t
+}
+
+// expiresAt returns when a path will have been silent for so long that it is forgotten, or the zero time.
+func (m *Machine) expiresAt(p *path) time.Time {
+	switch {
+	case p == m.cur || p.probe.why != idle:
+		return time.Time{}
+	case p.proven:
+		return lastLife(p).Add(provenAge)
+	}
+	return lastLife(p).Add(unprovenAge)
+}
+
+// expire forgets paths that have been silent for long.
+func (m *Machine) expire(now time.Time) {
+	kept := m.paths[:0]
+	for _, p := range m.paths {
+		if due(now, m.expiresAt(p)) {
+			m.forget(p)
+			continue
+		}
+		kept = append(kept, p)
+	}
+	clear(m.paths[len(kept):])
+	m.paths = kept
+}
+
+// HandleViaLost says that a relay allocation, or with via 0 the endpoint's sockets, are gone. Their paths are
+// dropped. If the session used one, it moves at once to the best path left, or is [Dead].
+func (m *Machine) HandleViaLost(now time.Time, via int32) {
+	kept := m.paths[:0]
+	for _, p := range m.paths {
+		if p.Via == via {
+			m.forget(p)
+			continue
+		}
+		kept = append(kept, p)
+	}
+	clear(m.paths[len(kept):])
+	m.paths = kept
+	if m.cur.Via != via || !m.cur.valid && m.outage {
+		return
+	}
+	m.cur.valid, m.cur.probe = false, probe{}
+	var best *path
+	for _, p := range m.paths {
+		if p.valid && (best == nil || better(p.snapshot(false), best.snapshot(false), 0)) {
+			best = p
+		}
+	}
+	why := "the local binding of the " + m.cur.String() + " is gone"
+	if best == nil {
+		m.dead(now, why)
+		return
+	}
+	m.switchTo(now, best, why)
+	m.verify(now, true) // it may have died since it last answered
+}
