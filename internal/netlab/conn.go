@@ -1,0 +1,202 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package netlab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/seed-98f0d4c2/runnel/internal/pionx/vnetx"
+)
+
+// queueLen is how many packets a socket holds for its reader. A kernel's default buffer holds about as many.
+const queueLen = 1024
+
+// maxDatagram is the largest UDP payload over IPv4.
+const maxDatagram = 65507
+
+type datagram struct {
+	b    []byte
+	from netip.AddrPort
+}
+
+// conn is a net.PacketConn on a host.
+type conn struct {
+	host  *Host
+	local netip.AddrPort
+	sock  *vnetx.Socket
+	queue chan datagram
+	read  deadline
+
+	once sync.Once
+	done chan struct{}
+}
+
+// ListenPacket binds a UDP socket. Network is "udp4", or "udp" which means the same here; "udp6" gives
+// errors.ErrUnsupported. The zero addr, or the unspecified one, listens on the host's address; port 0 takes a free
+// port. ctx is not looked at.
+func (h *Host) ListenPacket(_ context.Context, network string, addr netip.AddrPort) (net.PacketConn, error) {
+	ip := addr.Addr().Unmap()
+	fail := func(err error) error { return &net.OpError{Op: "listen", Net: network, Err: err} }
+	switch network {
+	case "udp", "udp4":
+	case "udp6":
+		return nil, fail(errors.ErrUnsupported)
+	default:
+		return nil, fail(net.UnknownNetworkError(network))
+	}
+	switch {
+	case !ip.IsValid(), network == "udp" && ip.IsUnspecified():
+		ip = netip.IPv4Unspecified()
+	case ip == h.addr, ip == netip.IPv4Unspecified():
+	default:
+		return nil, fail(syscall.EADDRNOTAVAIL)
+	}
+
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	port := addr.Port()
+	if port == 0 {
+		port = h.freePort()
+	}
+	if port == 0 || h.ports[port] != nil {
+		return nil, fail(syscall.EADDRINUSE)
+	}
+	c := &conn{
+		host:  h,
+		local: netip.AddrPortFrom(ip, port),
+		queue: make(chan datagram, queueLen),
+		done:  make(chan struct{}),
+	}
+	c.read.reset()
+	var err error
+	if c.sock, err = h.ip.Listen(c.local, c.receive); err != nil {
+		return nil, fail(err)
+	}
+	h.ports[port] = c
+	return c, nil
+}
+
+// freePort returns a port that is not in use, or 0. Ports are taken in sequence, so that tests can be repeated.
+func (h *Host) freePort() uint16 {
+	for range 1 << 16 {
+		p := h.next
+		if h.next++; h.next < firstEphemeral { // wrapped
+			h.next = firstEphemeral
+		}
+		if h.ports[p] == nil {
+			return p
+		}
+	}
+	return 0
+}
+
+// receive takes a packet from the host's stack. It never blocks.
+func (c *conn) receive(b []byte, from netip.AddrPort) {
+	if !c.host.passes(from) {
+		return
+	}
+	select {
+	case c.queue <- datagram{bytes.Clone(b), from}:
+	default:
+		c.host.dropped.Add(1)
+	}
+}
+
+// ReadFrom waits for a packet. As with any UDP socket, what does not fit into b is lost. The address is a
+// *net.UDPAddr.
+func (c *conn) ReadFrom(b []byte) (int, net.Addr, error) {
+	expired := c.read.channel()
+	select { // a deadline or a close that has passed wins over a packet that waits
+	case <-c.done:
+		return 0, nil, c.opError("read", net.ErrClosed)
+	case <-expired:
+		return 0, nil, c.opError("read", os.ErrDeadlineExceeded)
+	default:
+	}
+	select {
+	case d := <-c.queue:
+		return copy(b, d.b), net.UDPAddrFromAddrPort(d.from), nil
+	case <-expired:
+		return 0, nil, c.opError("read", os.ErrDeadlineExceeded)
+	case <-c.done:
+		return 0, nil, c.opError("read", net.ErrClosed)
+	}
+}
+
+// WriteTo sends a packet. It never blocks, and a packet that is lost on the way is not an error.
+func (c *conn) WriteTo(b []byte, to net.Addr) (int, error) {
+	select {
+	case <-c.done:
+		return 0, c.opError("write", net.ErrClosed)
+	default:
+	}
+	dst, err := addrPort(to)
+	if err != nil {
+		return 0, c.opError("write", err)
+	}
+	if len(b) > maxDatagram {
+		return 0, c.opError("write", syscall.EMSGSIZE)
+	}
+	if !c.host.passes(dst) {
+		return len(b), nil
+	}
+	if err := c.sock.Send(b, dst); err != nil {
+		return 0, c.opError("write", err)
+	}
+	return len(b), nil
+}
+
+// Close unbinds the socket and wakes readers, which get net.ErrClosed.
+func (c *conn) Close() error {
+	err := c.opError("close", net.ErrClosed)
+	c.once.Do(func() {
+		close(c.done)
+		c.read.stop()
+		err = c.sock.Close()
+		c.host.mu.Lock()
+		delete(c.host.ports, c.local.Port())
+		c.host.mu.Unlock()
+	})
+	return err
+}
+
+func (c *conn) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(c.local) }
+
+func (c *conn) SetDeadline(t time.Time) error      { return c.SetReadDeadline(t) }
+func (c *conn) SetWriteDeadline(_ time.Time) error { return nil } // writes never wait
+func (c *conn) SetReadDeadline(t time.Time) error {
+	select {
+	case <-c.done:
+		return c.opError("set", net.ErrClosed)
+	default:
+	}
+	c.read.set(t)
+	return nil
+}
+
+func (c *conn) opError(op string, err error) error {
+	return &net.OpError{Op: op, Net: "udp4", Source: c.LocalAddr(), Err: err}
+}
+
+func addrPort(a net.Addr) (netip.AddrPort, error) {
+	u, ok := a.(*net.UDPAddr)
+	if !ok {
+		return netip.AddrPort{}, fmt.Errorf("%w: address %v", ErrConfig, a)
+	}
+	ap := u.AddrPort()
+	ip := ap.Addr().Unmap()
+	if !ip.Is4() || ap.Port() == 0 {
+		return netip.AddrPort{}, syscall.ENETUNREACH
+	}
+	return netip.AddrPortFrom(ip, ap.Port()), nil
+}

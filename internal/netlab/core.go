@@ -1,0 +1,213 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package netlab
+
+import (
+	"bytes"
+	"container/heap"
+	"sync/atomic"
+	"time"
+)
+
+// maxInbox bounds the packets that wait for the core, maxFlight those on their way through it.
+const (
+	maxInbox  = 1 << 16
+	maxFlight = 1 << 18
+)
+
+// Stats counts packets at the core since the network began.
+type Stats struct {
+	Entered    uint64 // came from a site or were injected
+	Delivered  uint64 // left for the receiver's NAT
+	Lost       uint64 // by a link's Loss
+	Tapped     uint64 // dropped by a tap
+	Duplicated uint64 // doubled by a tap
+	Unroutable uint64 // to an address that nobody has
+	Overflow   uint64 // more packets under way than the core holds
+}
+
+type counters struct {
+	entered, delivered, lost, tapped, duplicated, unroutable, overflow atomic.Uint64
+}
+
+// Stats returns the counters.
+func (n *Network) Stats() Stats {
+	c := &n.stats
+	return Stats{
+		Entered:    c.entered.Load(),
+		Delivered:  c.delivered.Load(),
+		Lost:       c.lost.Load(),
+		Tapped:     c.tapped.Load(),
+		Duplicated: c.duplicated.Load(),
+		Unroutable: c.unroutable.Load(),
+		Overflow:   c.overflow.Load(),
+	}
+}
+
+// inbound is a packet that has reached the core and is not yet on its way out.
+type inbound struct {
+	packet   Packet
+	from     *site // nil when injected
+	injected bool
+}
+
+// flight is a packet on its way to a site.
+type flight struct {
+	at     time.Time
+	seq    uint64 // order of entry, so that packets due at the same moment keep it
+	to     *site
+	packet Packet
+}
+
+// core is the state of the core's goroutine.
+type core struct {
+	flows   map[flowKey]*flow
+	flights flights
+	seq     uint64
+}
+
+// enter hands a packet to the core's goroutine. Sites call it with locks held.
+func (n *Network) enter(in inbound) error {
+	in.packet.Sent = time.Now()
+	n.mu.Lock()
+	if n.closed {
+		n.mu.Unlock()
+		return ErrClosed
+	}
+	n.stats.entered.Add(1)
+	if len(n.inbox) >= maxInbox {
+		n.mu.Unlock()
+		n.stats.overflow.Add(1)
+		return nil
+	}
+	n.inbox = append(n.inbox, in)
+	n.mu.Unlock()
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// run is the core's goroutine: it takes packets in, lets taps judge them, and delivers them when they are due.
+func (n *Network) run() {
+	defer close(n.gone)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var batch []inbound
+	for {
+		n.mu.Lock()
+		batch, n.inbox = n.inbox, batch[:0]
+		n.mu.Unlock()
+		for i := range batch {
+			n.accept(&batch[i])
+		}
+		clear(batch)
+
+		var due <-chan time.Time
+		if next := n.deliver(time.Now()); !next.IsZero() {
+			timer.Reset(time.Until(next))
+			due = timer.C
+		}
+		select {
+		case <-n.wake:
+		case <-due:
+		case <-n.done:
+			return
+		}
+	}
+}
+
+// accept judges one packet and puts it on its way.
+func (n *Network) accept(in *inbound) {
+	verdict := Pass
+	if !in.injected {
+		n.mu.Lock()
+		taps := n.taps
+		n.mu.Unlock()
+		for _, t := range taps {
+			verdict = max(verdict, t.f(in.packet))
+		}
+	}
+	switch verdict {
+	case Pass:
+		n.launch(in)
+	case Duplicate:
+		n.stats.duplicated.Add(1)
+		n.launch(in)
+		twin := *in
+		twin.packet.Payload = bytes.Clone(in.packet.Payload)
+		n.launch(&twin)
+	default:
+		n.stats.tapped.Add(1)
+	}
+}
+
+func (n *Network) launch(in *inbound) {
+	n.mu.Lock()
+	to := n.byAddr[in.packet.To.Addr()]
+	n.mu.Unlock()
+	if to == nil {
+		n.stats.unroutable.Add(1)
+		return
+	}
+	key, up := flowKey{from: -1, to: to.number}, (*link)(nil)
+	if in.from != nil {
+		key.from, up = in.from.number, &in.from.link
+	}
+	f := n.core.flows[key]
+	if f == nil {
+		f = newFlow(n.cfg.Seed, key)
+		n.core.flows[key] = f
+	}
+	delay, ok := f.pass(up, &to.link)
+	if !ok {
+		n.stats.lost.Add(1)
+		return
+	}
+	if len(n.core.flights) >= maxFlight {
+		n.stats.overflow.Add(1)
+		return
+	}
+	n.core.seq++
+	heap.Push(&n.core.flights, flight{at: in.packet.Sent.Add(delay), seq: n.core.seq, to: to, packet: in.packet})
+}
+
+// deliver hands over what is due and returns when the next packet is, or zero if none is on its way.
+func (n *Network) deliver(now time.Time) (next time.Time) {
+	fs := &n.core.flights
+	for len(*fs) > 0 {
+		if f := &(*fs)[0]; f.at.After(now) {
+			return f.at
+		}
+		f := fs.take()
+		n.stats.delivered.Add(1)
+		f.to.Ingress(f.packet.From, f.packet.To, f.packet.Payload)
+	}
+	return time.Time{}
+}
+
+// flights is a heap, the next one due first.
+type flights []flight
+
+func (f flights) Len() int { return len(f) }
+func (f flights) Less(i, j int) bool {
+	if f[i].at.Equal(f[j].at) {
+		return f[i].seq < f[j].seq
+	}
+	return f[i].at.Before(f[j].at)
+}
+func (f flights) Swap(i, j int) { f[i], f[j] = f[j], f[i] }
+func (f *flights) Push(x any)   { *f = append(*f, x.(flight)) } //nolint:forcetypeassert // only launch pushes
+func (f *flights) Pop() any {
+	old := *f
+	last := old[len(old)-1]
+	old[len(old)-1] = flight{}
+	*f = old[:len(old)-1]
+	return last
+}
+
+func (f *flights) take() flight {
+	return heap.Pop(f).(flight) //nolint:forcetypeassert // only flights are in it
+}

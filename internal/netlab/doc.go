@@ -1,0 +1,42 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package netlab is a virtual internet for tests: hosts behind NATs of every kind, links with delay, jitter and loss,
+// link cuts, NAT reboots, and a tap on everything that crosses the core. In a testing/synctest bubble it runs in
+// virtual time, so a test with 200 ms round trips and minutes of silence takes milliseconds.
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		lab, err := netlab.New(&netlab.Config{OneWay: 20 * time.Millisecond, Seed: 1})
+//		if err != nil {
+//			t.Fatal(err)
+//		}
+//		defer lab.Close() // a bubble fails on goroutines that are left
+//		alice, _ := lab.AddHost(netlab.PortRestricted)
+//		server, _ := lab.AddHostWith(netlab.HostConfig{NAT: netlab.Public}) // next to the core: no delay of its own
+//		conn, _ := alice.ListenPacket(t.Context(), "udp4", netip.AddrPort{})
+//		...
+//	})
+//
+// # Shape
+//
+// Every host has a link to the core. The NAT, if any, stands at the host's end of the link:
+//
+//	host ── NAT ───── link ───── core ───── link ───── NAT ── host
+//	     (mapping)  (OneWay, Jitter, Loss)          (filter)
+//
+// A packet from A to B takes A's OneWay plus B's, and is lost with A's Loss or B's. A mapping exists from the moment
+// the packet leaves the NAT, so two hosts that send at the same moment open their NATs for each other. Packets keep
+// their order from one host to another unless one of the two has Jitter.
+//
+// # Reproducibility
+//
+// The fate of the n-th packet from one site to another depends on Config.Seed, on the order in which hosts were added
+// and on n only. What remains is the order in which goroutines of a test happen to send.
+//
+// # Limitations
+//
+// IPv4 and UDP only: "udp6" and DialContext give errors.ErrUnsupported. Links have no bandwidth and no queue. Hosts
+// behind the same NAT reach each other at once, without loss, and unseen by taps. There is no hairpinning. Addresses
+// are made up: 5.0.0.0/8 outside, 10.0.0.0/8 inside. Packet filters act on hosts (BlockUDP) or on the core (Tap), not
+// on NATs. For what else the NATs lack see package vnetx.
+package netlab
