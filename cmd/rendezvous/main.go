@@ -1,0 +1,141 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Command rendezvous introduces peers to each other.
+//
+// For development nothing is needed:
+//
+//	rendezvous --dev
+//
+// In production it wants a name, a certificate, and what the relay printed when it started:
+//
+//	rendezvous --name rendezvous.example --tls-cert cert.pem --tls-key key.pem \
+//		--relay "turn:203.0.113.5:3478?transport=udp" --stun 203.0.113.5:3478 --relay-secret-file /run/secrets/relay
+//
+// Every flag may be given as an environment variable, RUNNEL_RENDEZVOUS_ and its name in upper case. When it listens it
+// prints one line to standard output, "listening url=wss://rendezvous.example:8443/v1"; logs go to standard error.
+//
+// SIGTERM and SIGINT tell the clients and then end the program; a second one ends it at once. It exits with 0 after a
+// shutdown, 1 for an error while running or a shutdown cut short, 2 for wrong flags, and 78 for a configuration that
+// makes no sense. See docs/OPERATIONS.md.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+const (
+	exitOK      = 0
+	exitRuntime = 1
+	exitUsage   = 2
+	exitConfig  = 78 // EX_CONFIG of sysexits.h
+)
+
+// flags are the command line. The help texts are the documentation of record.
+type flags struct {
+	Listen      string   `help:"Address to serve clients at; port 0 lets the system choose. Default :8443, with --dev 127.0.0.1:8080." placeholder:"ADDR"`
+	Name        string   `help:"Host in the URLs that clients use. They sign it. Required without --dev." placeholder:"HOST"`
+	Alias       []string `help:"Further host in such URLs. Repeatable." placeholder:"HOST"`
+	TLSCert     string   `name:"tls-cert" help:"Certificate chain, PEM. It is read again when the file changes." placeholder:"FILE"`
+	TLSKey      string   `name:"tls-key" help:"Private key of the certificate, PEM." placeholder:"FILE"`
+	AllowOrigin []string `help:"Host of web pages that may connect. Repeatable." placeholder:"PATTERN"`
+
+	Relay           []string      `help:"TURN URL to hand out, as the relay prints it. Repeatable." placeholder:"URL"`
+	STUN            []string      `name:"stun" help:"STUN server to hand out. Repeatable." placeholder:"HOST:PORT"`
+	RelaySecret     string        `help:"Secret shared with the relays. Others can see it in the list of processes: prefer the file." placeholder:"TEXT"`
+	RelaySecretFile string        `help:"File with the secret shared with the relays." placeholder:"FILE"`
+	CredentialTTL   time.Duration `name:"credential-ttl" help:"How long relay credentials are good; they are renewed in time." default:"10m"`
+
+	MaxConnections      int            `help:"Connections in all; -1 for no limit." default:"50000"`
+	MaxConnectionsPerIP int            `name:"max-connections-per-ip" help:"Connections per IPv4 address or IPv6 /64; -1 for no limit." default:"100"`
+	TrustedProxy        []netip.Prefix `help:"Network of proxies whose X-Forwarded-For counts. With one, and without a certificate, the proxy is expected to do TLS. Repeatable." placeholder:"CIDR"`
+
+	MetricsListen   string        `help:"Address to serve /metrics, /livez and /readyz at, not for the public; off for none. Default off, with --dev 127.0.0.1:0." placeholder:"ADDR"`
+	LogFormat       string        `help:"text or json. Default json, with --dev text." enum:",text,json" default:"" placeholder:"FORMAT"`
+	LogLevel        string        `help:"debug, info, warn or error. Default info, with --dev debug." enum:",debug,info,warn,error" default:"" placeholder:"LEVEL"`
+	ShutdownTimeout time.Duration `help:"How long a shutdown may take until connections are broken off." default:"10s"`
+
+	Dev     bool             `help:"For development: plain WebSocket on the loopback interface, no name and no certificate needed."`
+	Version kong.VersionFlag `help:"Print the version and exit."`
+}
+
+func main() {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, signals))
+}
+
+// run is main without the process around it. It returns the exit code.
+func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
+	f, code := parse(args, stdout, stderr)
+	if f == nil {
+		return code
+	}
+	log := newLog(f, stderr)
+	c, err := f.config(log)
+	if err != nil {
+		fmt.Fprintln(stderr, "rendezvous:", err)
+		return exitConfig
+	}
+	if err := serve(c, log, stdout, signals); err != nil {
+		log.Error("ended", slog.Any("error", err))
+		return exitRuntime
+	}
+	return exitOK
+}
+
+// parse returns the flags, or nil and the exit code.
+func parse(args []string, stdout, stderr io.Writer) (*flags, int) {
+	var f flags
+	exited := -1
+	parser, err := kong.New(&f,
+		kong.Name("rendezvous"),
+		kong.Description("Introduces Runnel peers to each other and hands out relays."),
+		kong.DefaultEnvars("RUNNEL_RENDEZVOUS"),
+		kong.Vars{"version": version()},
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited = code }),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "rendezvous:", err)
+		return nil, exitRuntime
+	}
+	_, err = parser.Parse(args)
+	switch {
+	case exited >= 0: // help or version
+		return nil, exited
+	case err != nil:
+		fmt.Fprintln(stderr, "rendezvous:", err)
+		if _, ok := errors.AsType[*kong.ParseError](err); ok {
+			fmt.Fprintln(stderr, "Run rendezvous --help for the flags.")
+		}
+		return nil, exitUsage
+	}
+	return &f, exitOK
+}
+
+// newLog logs to w as the flags say.
+func newLog(f *flags, w io.Writer) *slog.Logger {
+	level := slog.LevelInfo
+	if f.Dev {
+		level = slog.LevelDebug
+	}
+	if f.LogLevel != "" {
+		_ = level.UnmarshalText([]byte(f.LogLevel)) // one of the enum
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if f.LogFormat == "text" || f.LogFormat == "" && f.Dev {
+		return slog.New(slog.NewTextHandler(w, o))
+	}
+	return slog.New(slog.NewJSONHandler(w, o))
+}
