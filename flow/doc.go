@@ -1,0 +1,76 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package flow multiplexes message flows over one session: the protocol between two peers once packets can be sealed
+// and delivered.
+//
+// A flow is unidirectional and carries messages that keep their boundaries, in order and reliably. Opening one costs no
+// round trip: label and metadata travel with the first message. The ends are a [Sender] and a [Receiver]; applications
+// get them from a session of package peer:
+//
+//	s, err := session.OpenFlow("chat", &flow.Options{Priority: flow.Urgent})
+//	receipt, err := s.Send(ctx, []byte("hello"))   // blocks only while too much is waiting
+//	err = receipt.Wait(ctx)                        // nil: the peer has it
+//	err = s.Close(ctx)                             // and everything before
+//
+//	r, err := session.AcceptFlow(ctx)              // r.Label() == "chat"
+//	for msg, err := range r.Messages(ctx) {
+//		// err ends the loop; an orderly close ends it without one
+//	}
+//
+// # What slowness causes
+//
+// A receiver that does not read stops its own flow when Config.RecvWindow is full, and no other. The sender of that flow
+// sees Send block, or TrySend return [ErrWouldBlock], once Options.SendBuffer is full too. A sender whose path is slow
+// sees the same. Nothing is dropped silently: every message that Send took has a [Receipt], and every receipt comes to
+// exactly one outcome, at the latest when the session ends.
+//
+// # Cancellation
+//
+// A context bounds waiting and nothing else. What is at hand is returned even if the context has ended, and ending a
+// context after a call returned has no effect. Flows live until they are closed, aborted, rejected, or the session ends.
+//
+// # The machine
+//
+// A [Mux] holds all flows of one end of a session. It is a pure machine: it has no goroutine, clock or socket. One
+// goroutine, the driver's loop, feeds it chunks ([Mux.HandleChunk], [Mux.HandlePacketEnd]), asks it for what to send
+// ([Mux.Append], [Mux.Sent]) and tells it the time ([Mux.HandleTimeout], [Mux.NextTimeout]). The loop's rule: after
+// anything has been handled, and when Wake has been called, call Append until it returns nothing, then sleep until
+// NextTimeout or the next packet.
+//
+//	for {
+//		for {
+//			b := mux.Append(now, pn, header, limit)
+//			if len(b) == len(header) {
+//				break
+//			}
+//			// seal and send b
+//			mux.Sent(now, pn, size, false)
+//			pn++
+//		}
+//		// wait for a packet, Wake, or mux.NextTimeout(); then HandleChunk and HandlePacketEnd, or HandleTimeout
+//	}
+//
+// The loop owns all of the machine's state without a lock. Open, Accept, Close on a Sender, Stats and everything on a
+// Sender, Receiver or Receipt may be called from any goroutine; they meet the loop at gates (package internal/gate),
+// which neither side holds for long.
+//
+// A packet's way through the files: Sender.Send (sender.go) queues a copy and wakes the loop; Mux.Append (mux_send.go)
+// collects it, asks loss.go, pacer.go and the [Controller] whether anything may be sent, lets sched.go choose a flow
+// and send_append.go cut a fragment, and notes in sent_packet.go what the packet said. At the other end
+// Mux.HandleChunk (mux_recv.go) checks it against the credit granted and recv_flow.go assembles the message for
+// Receiver.Recv. The acknowledgement (acks.go) comes back to loss.go, which tells mux_loss.go the fate of each packet;
+// what was lost is said again, in whatever packet comes next.
+//
+// Loss detection, round-trip times and NewReno follow RFC 9002, acknowledgements RFC 9000 §13.2. The chunks are
+// described in docs/PROTOCOL.md.
+//
+// # Limitations
+//
+// All messages are reliable and ordered: there are no deadlines, no partial reliability and no delivery in order of
+// arrival yet; the receiver understands abandonment, the sender does not use it. Priorities are strict, so a busy flow
+// starves those below it. Windows do not grow by themselves: a flow is limited to Config.RecvWindow per round trip.
+// A large message is begun when the session's window has room for
+// all of it; smaller ones may pass it by while it waits. There is no ECN, and losses that turn out to be spurious are not undone. A message is handed over whole and must fit
+// into memory.
+package flow

@@ -1,0 +1,60 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package flow
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrWouldBlock is returned by [Sender.TrySend] when the flow's send buffer is full.
+	ErrWouldBlock = errors.New("flow: send buffer full")
+
+	// ErrClosed is returned by operations on an end of a flow that this side has already closed, aborted or rejected.
+	ErrClosed = errors.New("flow: closed")
+
+	// ErrTooLarge is returned for a message, label or metadata above its limit. Nothing was sent of it.
+	ErrTooLarge = errors.New("flow: too large")
+
+	// ErrAbandoned is matched by every error of [Receipt.Wait] that means the message was given up.
+	ErrAbandoned = errors.New("flow: message abandoned")
+)
+
+// An AbandonedError says that a message was given up and why. It matches [ErrAbandoned] and unwraps to Cause.
+type AbandonedError struct {
+	// Cause is a *RejectedError if the peer refused the flow, ErrClosed if this side aborted it, ErrTooLarge if the
+	// peer does not take messages of that size, and otherwise the error that ended the session.
+	Cause error
+}
+
+// Error describes the cause.
+func (e *AbandonedError) Error() string { return fmt.Sprintf("flow: message abandoned: %v", e.Cause) }
+
+// Unwrap returns Cause.
+func (e *AbandonedError) Unwrap() error { return e.Cause }
+
+// Is reports whether target is [ErrAbandoned].
+func (e *AbandonedError) Is(target error) bool { return target == ErrAbandoned }
+
+// A RejectedError reports that the peer's [Receiver.Reject] refused a flow.
+type RejectedError struct {
+	// Code is the peer application's, or, from 0x4080 on, one with which the protocol itself refuses a flow: 0x4080
+	// a message is too large for the peer, 0x4081 the flow asks for something the peer does not know, 0x4082 the
+	// flow answers one that is not there.
+	Code uint64
+}
+
+// Error names the code.
+func (e *RejectedError) Error() string {
+	return fmt.Sprintf("flow: rejected by the peer with code %#x", e.Code)
+}
+
+// An AbortedError reports that the peer's [Sender.Abort] ended a flow.
+type AbortedError struct{ Code uint64 }
+
+// Error names the code.
+func (e *AbortedError) Error() string {
+	return fmt.Sprintf("flow: aborted by the peer with code %#x", e.Code)
+}

@@ -1,0 +1,271 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package flow
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
+)
+
+// A feed hands hand-made chunks to a mux.
+type feed struct {
+	t  *testing.T
+	m  *Mux
+	pn uint64
+}
+
+func newFeed(t *testing.T, c Config) *feed {
+	m := NewMux(&c)
+	t.Cleanup(func() { m.Close(errTestOver) })
+	return &feed{t: t, m: m}
+}
+
+// chunks handles chunks as one packet.
+func (f *feed) chunks(chunks ...[]byte) error {
+	f.t.Helper()
+	for _, b := range chunks {
+		t, body, _, err := wire.NextChunk(b)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if err := f.m.HandleChunk(epoch, t, body); err != nil {
+			var pe *wire.ProtocolError
+			if !errors.As(err, &pe) || pe.Code < wire.CodeProtocolFirst || pe.Code > wire.CodeProtocolLast {
+				f.t.Errorf("HandleChunk(%x): %v, want a ProtocolError", b, err)
+			}
+			return err
+		}
+	}
+	f.m.HandlePacketEnd(epoch, f.pn, true)
+	f.pn++
+	return nil
+}
+
+func open(id uint64) []byte { return (&wire.FlowOpen{Flow: id, Label: []byte("l")}).Append(nil) }
+
+func data(id, seq, off uint64, n int, end bool) []byte {
+	return (&wire.FlowData{Flow: id, Seq: seq, Offset: off, End: end, Data: make([]byte, n)}).Append(nil)
+}
+
+func ints(t wire.ChunkType, v ...uint64) []byte { return wire.AppendInts(nil, t, v...) }
+
+func TestViolations(t *testing.T) {
+	const cost = wire.MessageCost
+	for _, test := range []struct {
+		name string
+		code wire.Code
+		in   [][]byte // the last is the violation
+	}{
+		{"data before opening", wire.CodeFlowState, [][]byte{data(0, 0, 0, 1, true)}},
+		{"end before opening", wire.CodeFlowState, [][]byte{ints(wire.ChunkFlowEnd, 0, 0, 0)}},
+		{"too many flows", wire.CodeFlowLimit, [][]byte{open(20_000)}},
+		{"message with two ends", wire.CodeFlowState, [][]byte{open(0), data(0, 1, 0, 5, true), data(0, 1, 5, 1, false)}},
+		{"message that ends before its data", wire.CodeFlowState, [][]byte{open(0), data(0, 1, 5, 5, false), data(0, 1, 0, 5, true)}},
+		{"more than the flow's credit", wire.CodeFlowControl, [][]byte{open(0), data(0, 1, wire.InitialFlowWindow-cost-1, 1, false), data(0, 1, wire.InitialFlowWindow-cost, 1, false)}},
+		{"far beyond the flow's credit", wire.CodeFlowControl, [][]byte{open(0), data(0, 1, 1<<20, 1, false)}},
+		{"data after the end", wire.CodeFlowState, [][]byte{open(0), ints(wire.ChunkFlowEnd, 0, 2, 2*cost), data(0, 2, 0, 0, true)}},
+		{"end before data", wire.CodeFlowState, [][]byte{open(0), data(0, 2, 0, 0, true), ints(wire.ChunkFlowEnd, 0, 2, 2*cost)}},
+		{"end before delivered data", wire.CodeFlowState, [][]byte{open(0), data(0, 0, 0, 0, true), ints(wire.ChunkFlowEnd, 0, 0, cost)}},
+		{"two ends", wire.CodeFlowState, [][]byte{open(0), ints(wire.ChunkFlowEnd, 0, 2, 2*cost), ints(wire.ChunkFlowEnd, 0, 3, 3*cost)}},
+		{"end with less than used", wire.CodeFlowState, [][]byte{open(0), data(0, 0, 0, 5, true), ints(wire.ChunkFlowEnd, 0, 1, cost)}},
+		{"end with more than the credit", wire.CodeFlowControl, [][]byte{open(0), ints(wire.ChunkFlowEnd, 0, 1, wire.InitialFlowWindow+1)}},
+		{"end with more than came", wire.CodeFlowState, [][]byte{open(0), data(0, 0, 0, 5, true), ints(wire.ChunkFlowEnd, 0, 1, cost+6)}},
+		{"more than announced at the end", wire.CodeFlowState, [][]byte{open(0), ints(wire.ChunkFlowEnd, 0, 1, cost+1), data(0, 0, 0, 2, true)}},
+		{"abort with more than the credit", wire.CodeFlowControl, [][]byte{open(0), ints(wire.ChunkFlowAbort, 0, 0, wire.MaxVarint)}},
+		{"abort with less than used", wire.CodeFlowState, [][]byte{open(0), data(0, 0, 0, 5, true), ints(wire.ChunkFlowAbort, 0, 0, 1)}},
+		{"forward past the end", wire.CodeFlowState, [][]byte{open(0), ints(wire.ChunkFlowEnd, 0, 2, 2*cost), ints(wire.ChunkFlowForward, 0, 3, 3*cost)}},
+		{"forward with less than used", wire.CodeFlowState, [][]byte{open(0), data(0, 0, 0, 5, false), ints(wire.ChunkFlowForward, 0, 1, cost)}},
+		{"forward with more than the credit", wire.CodeFlowControl, [][]byte{open(0), ints(wire.ChunkFlowForward, 0, 1, 1<<30)}},
+		{"window of an unknown flow", wire.CodeFlowState, [][]byte{ints(wire.ChunkFlowWindow, 0, 1<<20)}},
+		{"rejection of an unknown flow", wire.CodeFlowState, [][]byte{ints(wire.ChunkFlowReject, 7, 1)}},
+		{"ack of an unsent packet", wire.CodeAck, [][]byte{{0x02, 3, 0, 0, 0}}},
+		{"malformed ack", wire.CodeProtocol, [][]byte{{0x02, 1, 0}}},
+		{"malformed opening", wire.CodeProtocol, [][]byte{{0x18, 1, 0}}},
+		{"malformed data", wire.CodeProtocol, [][]byte{open(0), {0x10, 2, 0, 0}}},
+		{"malformed end", wire.CodeProtocol, [][]byte{open(0), {0x19, 2, 0, 0}}},
+		{"unknown chunk", wire.CodeProtocol, [][]byte{{0x3f, 0}}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFeed(t, Config{RecvWindow: wire.InitialFlowWindow})
+			last := len(test.in) - 1
+			if err := f.chunks(test.in[:last]...); err != nil {
+				t.Fatalf("legal chunks: %v", err)
+			}
+			var pe *wire.ProtocolError
+			if err := f.chunks(test.in[last]); !errors.As(err, &pe) || pe.Code != test.code {
+				t.Errorf("got %v, want a ProtocolError with code %#x (%v)", err, uint64(test.code), test.code)
+			}
+		})
+	}
+}
+
+// TestLegalOddities checks that what is odd but allowed is taken.
+func TestLegalOddities(t *testing.T) {
+	const cost = wire.MessageCost
+	f := newFeed(t, Config{})
+	if err := f.chunks(
+		open(5), open(5), data(5, 0, 2, 2, true), data(5, 0, 1, 2, false), data(5, 0, 0, 4, true), // overlapping
+		data(5, 0, 0, 4, true), // a duplicate
+		ints(wire.ChunkFlowEnd, 5, 1, cost+4), ints(wire.ChunkFlowEnd, 5, 1, cost+4), open(5), data(5, 3, 0, 1, true),
+		ints(wire.ChunkFlowBlocked, 5, 0), ints(wire.ChunkFlowAbort, 5, 0, 0), ints(wire.ChunkSessionBlocked, 0),
+		ints(wire.ChunkSessionLimits, 0, 0, 0), []byte{0x90, 1, 2},
+	); err != nil {
+		t.Fatal(err)
+	}
+	r, err := f.m.Accept(over)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if msg, err := r.Recv(over); err != nil || len(msg.Data) != 4 {
+		t.Errorf("Recv = %v, %v, want 4 bytes", msg, err)
+	}
+}
+
+// TestUnknownCriticalOption checks that a flow asking for something unknown and critical is rejected, and no other.
+func TestUnknownCriticalOption(t *testing.T) {
+	f := newFeed(t, Config{})
+	head := "\x00\x00\x00"
+	for id, option := range []string{"\x1f\x00", "\x20\x00"} {
+		body := append([]byte{byte(id)}, head[1:]+option...)
+		if err := f.chunks(wire.AppendChunk(nil, wire.ChunkFlowOpen, body), data(uint64(id), 0, 0, 1, true)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := f.m.Accept(over)
+	if err != nil || r.id != 1 {
+		t.Fatalf("Accept = %v, %v, want flow 1 only", r, err)
+	}
+	if _, err := f.m.Accept(over); err == nil {
+		t.Error("the flow with the unknown option can be accepted")
+	}
+	b := f.m.Append(epoch, 0, nil, 1171)
+	for len(b) > 0 {
+		typ, body, rest, _ := wire.NextChunk(b)
+		if typ == wire.ChunkFlowReject {
+			var id, code uint64
+			if wire.ParseInts(body, &id, &code); id != 0 || code != uint64(wire.CodeFlowOption) {
+				t.Errorf("rejection of flow %d with %#x, want 0 with %#x", id, code, uint64(wire.CodeFlowOption))
+			}
+			return
+		}
+		b = rest
+	}
+	t.Error("no rejection was sent")
+}
+
+// TestForward abandons messages on the sender's behalf: the receiver skips them and their credit comes back.
+func TestForward(t *testing.T) {
+	const cost = wire.MessageCost
+	f := newFeed(t, Config{})
+	if err := f.chunks(open(0), data(0, 0, 0, 10, true),
+		// 1 is never seen, 2 is complete, 3 is in part, 4 is complete, 5 is in part
+		data(0, 2, 0, 10, true), data(0, 3, 5, 5, false), data(0, 4, 0, 10, true), data(0, 5, 0, 7, false)); err != nil {
+		t.Fatal(err)
+	}
+	r, err := f.m.Accept(over)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Of 1, 100 bytes were sent; of 3, 20.
+	forward := ints(wire.ChunkFlowForward, 0, 4, 4*cost+10+100+10+20)
+	if err := f.chunks(forward, forward, data(0, 3, 0, 5, false), data(0, 1, 0, 100, true)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []uint64{0, 2, 4} {
+		if msg, err := r.Recv(over); err != nil || msg.Seq != want {
+			t.Fatalf("Recv = %d, %v, want message %d", msg.Seq, err, want)
+		}
+	}
+	if _, err := r.Recv(over); err == nil {
+		t.Error("a message too many")
+	}
+	used := uint64(6*cost + 10 + 100 + 10 + 20 + 10 + 7)
+	if r.used != used || f.m.recvUsed != used {
+		t.Errorf("credit used: flow %d, session %d, want %d", r.used, f.m.recvUsed, used)
+	}
+	if err := f.chunks(data(0, 5, 7, 3, true), ints(wire.ChunkFlowEnd, 0, 6, used+3)); err != nil {
+		t.Fatal(err)
+	}
+	if msg, err := r.Recv(over); err != nil || msg.Seq != 5 {
+		t.Errorf("Recv = %d, %v, want message 5", msg.Seq, err)
+	}
+	f.m.collect()
+	if got := f.m.recvConsumed + f.m.readBytes.Load(); got != used+3 {
+		t.Errorf("%d of credit given back, want %d", got, used+3)
+	}
+}
+
+// TestFlowTableIsBounded opens and finishes flows that nobody accepts.
+func TestFlowTableIsBounded(t *testing.T) {
+	f := newFeed(t, Config{MaxIncomingFlows: 200})
+	var err error
+	n := uint64(0)
+	for ; n < 10_000 && err == nil; n++ {
+		err = f.chunks(open(n), ints(wire.ChunkFlowEnd, n, 0, 0))
+	}
+	var pe *wire.ProtocolError
+	if !errors.As(err, &pe) || pe.Code != wire.CodeFlowLimit || n > 201 {
+		t.Errorf("after %d flows: %v, want the limit of 200 to hold though they have ended", n, err)
+	}
+}
+
+// TestSilentPeerIsBounded sends to a mux that only receives: what it remembers of its acknowledgements must not grow.
+func TestSilentPeerIsBounded(t *testing.T) {
+	f := newFeed(t, Config{})
+	now := epoch
+	for pn := range uint64(100_000) {
+		f.m.HandlePacketEnd(now, 3*pn, true) // with gaps, so that ranges would accumulate
+		b := f.m.Append(now, pn, nil, 1171)
+		if len(b) > 0 {
+			f.m.Sent(now, pn, len(b)+overhead, false)
+		}
+		now = now.Add(time.Millisecond)
+		if at := f.m.NextTimeout(); !at.IsZero() && !at.After(now) {
+			f.m.HandleTimeout(now)
+		}
+	}
+	if n := f.m.loss.sent.q.len(); n > maxTracked || len(f.m.acks.seen) > wire.MaxAckRanges {
+		t.Errorf("%d packets and %d ranges remembered", n, len(f.m.acks.seen))
+	}
+}
+
+// TestPiecesAreBounded sends messages in pieces that never join.
+func TestPiecesAreBounded(t *testing.T) {
+	for _, perMessage := range []uint64{1 << 20, 1000} {
+		f := newFeed(t, Config{RecvWindow: 1 << 20})
+		if err := f.chunks(open(0)); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		n := uint64(0)
+		for ; err == nil && n < 200_000; n++ {
+			err = f.chunks(data(0, 1+n/perMessage, 2*(n%perMessage), 1, false))
+			f.m.Append(epoch, 0, nil, 1171)
+		}
+		var pe *wire.ProtocolError
+		if !errors.As(err, &pe) || n > maxSessionPieces+1 || perMessage > maxPieces && n > maxPieces+1 {
+			t.Errorf("%d pieces per message: %v after %d pieces, want a limit", perMessage, err, n)
+		}
+	}
+}
+
+// TestEmptyMessageBehindLost loses a message in front of an empty one that ends the flow.
+func TestEmptyMessageBehindLost(t *testing.T) {
+	f := newFeed(t, Config{})
+	if err := f.chunks(open(0), data(0, 1, 0, 0, true), ints(wire.ChunkFlowEnd, 0, 2, 2*wire.MessageCost+5), data(0, 0, 0, 5, true)); err != nil {
+		t.Fatal(err)
+	}
+	r, err := f.m.Accept(over)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want := range uint64(2) {
+		if msg, err := r.Recv(over); err != nil || msg.Seq != want {
+			t.Fatalf("Recv = %v, %v, want message %d", msg, err, want)
+		}
+	}
+}

@@ -1,0 +1,280 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package flow
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-98f0d4c2/runnel/internal/gate"
+	"github.com/seed-98f0d4c2/runnel/internal/rangeset"
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
+)
+
+// A Mux is the flow machine of one end of a session. See the package documentation for who may call what.
+type Mux struct {
+	config Config
+	wake   func()
+
+	// What handles hand to the loop.
+	mu             sync.Mutex
+	err            error // set once the session is over
+	readySenders   []*Sender
+	readyReceivers []*Receiver
+	dirty          atomic.Bool   // there is something in the ready lists
+	readBytes      atomic.Uint64 // credit freed by reading since the loop last looked
+	peerMaxMessage atomic.Int64  // largest message the peer takes; zero: not known yet
+
+	// What the loop hands to Accept.
+	acceptGate gate.Gate // condition: something to accept, or the session is over
+	acceptq    queue[*Receiver]
+	acceptErr  error
+
+	statsMu sync.Mutex
+	stats   Stats
+
+	// The rest belongs to the loop.
+
+	acks   ackState
+	loss   lossState
+	now    time.Time // of the call in progress
+	sched  scheduler
+	closed bool
+	count  Stats // counters; the rest is filled in by publish
+
+	// The packet being assembled.
+	building          bool
+	buildPN           uint64
+	buildItems        []item
+	buildEliciting    bool
+	paceAt            time.Time // when pacing lets something out; zero: not waiting for it
+	ackOnly           int       // packets sent since the last ack-eliciting one
+	takenSenders      []*Sender // scratch
+	takenReceivers    []*Receiver
+	parsedAck         wire.Ack
+	freed             []*Sender // flows whose buffers an acknowledgement emptied
+	controlq          queue[*Receiver]
+	sessionBlockedDue bool
+	blockedDue        bool
+
+	// Sending.
+	senders      map[*Sender]struct{} // open, or closed and not yet settled
+	sendersByID  map[uint64]*Sender   // those and the ones that answers may still come for
+	nextID       uint64
+	peerFlows    uint64         // how many flows the peer lets us open, ever
+	awaitingID   queue[*Sender] // flows that wait for that to grow
+	sendUsed     uint64         // credit used over all flows
+	sendLimit    uint64         // credit granted
+	sendReserved uint64         // credit that begun messages will still use
+	sessionWait  []*Sender      // flows that wait for sendLimit to grow
+	blocked      []*Sender      // flows that wait for credit of their own, and some that no longer do
+	nBlocked     int            // those that do
+	probeAt      time.Time      // when to remind the peer that we are blocked
+	probeEvery   time.Duration
+
+	// Receiving.
+	receivers    map[uint64]*Receiver // not complete
+	lastReceiver *Receiver            // most recently used of them
+	finished     rangeset.Set         // IDs of flows that are complete
+	retired      uint64               // flows that no longer count as open
+	recvUsed     uint64               // credit the peer has used over all flows
+	recvLimit    uint64               // credit granted
+	recvConsumed uint64               // of it, given back by reading or discarding
+	limits       fact                 // SESSION_LIMITS
+	flowLimit    uint64               // flows the peer may open, ever
+	pieces       int                  // ranges in incomplete messages
+	spare        []*recvMsg           // for reuse
+	rejecting    int                  // rejections the peer does not know of
+}
+
+// NewMux returns the machine of a new session.
+func NewMux(c *Config) *Mux {
+	m := &Mux{
+		senders: make(map[*Sender]struct{}), sendersByID: make(map[uint64]*Sender),
+		receivers: make(map[uint64]*Receiver),
+		peerFlows: wire.InitialFlowCount, flowLimit: wire.InitialFlowCount,
+		sendLimit: wire.InitialSessionWindow, recvLimit: wire.InitialSessionWindow,
+	}
+	if c != nil {
+		m.config = *c
+	}
+	m.wake = m.config.Wake
+	if m.wake == nil {
+		m.wake = func() {}
+	}
+	m.acks.largest = -1
+	m.loss.largestAcked = -1
+	m.loss.fate = m.settle
+	m.loss.initialRTT = m.config.initialRTT()
+	m.loss.resetPath(m.newController(), m.config.maxPacket())
+	m.limits.set()
+	m.updateSessionLimits()
+	m.publish()
+	return m
+}
+
+func (m *Mux) newController() Controller {
+	if m.config.Controller != nil {
+		return m.config.Controller(m.config.maxPacket())
+	}
+	return NewReno(m.config.maxPacket())
+}
+
+// Open opens a flow. Nothing is sent, and the peer sees nothing, before the first message, Announce or Close.
+//
+// label names what the flow is for, at most [MaxLabel] bytes; the receiver reads it first. o may be nil. Open does not
+// block: while the peer does not accept more flows, messages wait in the flow's buffer. It fails with [ErrTooLarge] or
+// the error that ended the session.
+//
+// The caller must end the flow with Close or Abort, or it takes up memory at both ends until the session ends.
+func (m *Mux) Open(label string, o *Options) (*Sender, error) {
+	if o == nil {
+		o = &Options{}
+	}
+	if len(label) > MaxLabel || len(o.Metadata) > MaxMetadata {
+		return nil, fmt.Errorf("%w: label of %d and metadata of %d bytes, at most %d and %d may be",
+			ErrTooLarge, len(label), len(o.Metadata), MaxLabel, MaxMetadata)
+	}
+	s := &Sender{
+		m: m, sendBuffer: o.sendBuffer(), level: o.Priority.level(),
+		open:      wire.FlowOpen{Label: []byte(label), Metadata: append([]byte(nil), o.Metadata...), Stream: o.Stream},
+		returns:   o.Returns,
+		flowLimit: wire.InitialFlowWindow,
+	}
+	if o.Answers != nil {
+		s.open.HasAnswers, s.open.Answers = true, o.Answers.id
+	}
+	s.gate.Lock()
+	s.gate.Unlock(true)
+	m.mu.Lock()
+	if m.err != nil {
+		m.mu.Unlock()
+		return nil, m.err
+	}
+	s.ready = true
+	m.readySenders = append(m.readySenders, s)
+	m.dirty.Store(true)
+	m.mu.Unlock()
+	m.wake() // Send does not: as long as s is ready it counts on the loop to come
+	return s, nil
+}
+
+// Accept returns the next flow the peer opened, in the order the flows became known. Flows that answer one of ours come
+// out of [Sender.AcceptReturn] instead. Flows wait here until they are accepted, with what was sent on them; a flow
+// that is not wanted should be rejected, or it keeps one of Config.MaxIncomingFlows taken.
+//
+// When the session is over, flows that are already here are still returned, and then the error that ended it.
+func (m *Mux) Accept(ctx context.Context) (*Receiver, error) {
+	if err := m.acceptGate.WaitAndLock(ctx); err != nil {
+		return nil, err
+	}
+	if m.acceptq.len() == 0 {
+		err := m.acceptErr
+		m.acceptGate.Unlock(true)
+		return nil, err
+	}
+	r := takeReceiver(&m.acceptq)
+	m.acceptGate.Unlock(m.acceptq.len() > 0 || m.acceptErr != nil)
+	r.accepted()
+	return r, nil
+}
+
+func takeReceiver(q *queue[*Receiver]) *Receiver {
+	slot := q.pop()
+	r := *slot
+	*slot = nil
+	return r
+}
+
+// senderReady puts s on the loop's list. The caller has set s.ready under its gate and released the gate.
+func (m *Mux) senderReady(s *Sender) {
+	m.mu.Lock()
+	m.readySenders = append(m.readySenders, s)
+	m.dirty.Store(true)
+	m.mu.Unlock()
+	m.wake()
+}
+
+func (m *Mux) receiverReady(r *Receiver) {
+	m.mu.Lock()
+	m.readyReceivers = append(m.readyReceivers, r)
+	m.dirty.Store(true)
+	m.mu.Unlock()
+	m.wake()
+}
+
+// collect takes over what handles have done since the last time.
+func (m *Mux) collect() {
+	if !m.dirty.Load() {
+		return
+	}
+	m.mu.Lock()
+	m.dirty.Store(false)
+	m.takenSenders, m.readySenders = m.readySenders, m.takenSenders[:0]
+	m.takenReceivers, m.readyReceivers = m.readyReceivers, m.takenReceivers[:0]
+	m.mu.Unlock()
+	for i, s := range m.takenSenders {
+		m.collectSender(s)
+		m.takenSenders[i] = nil
+	}
+	for i, r := range m.takenReceivers {
+		m.collectReceiver(r)
+		m.takenReceivers[i] = nil
+	}
+	m.recvConsumed += m.readBytes.Swap(0)
+	m.updateSessionLimits()
+}
+
+// Close ends the session: every handle fails with err once what is at hand has been read, and every receipt is
+// resolved. Nothing more is sent. err must not be nil. Only the first call counts. It may be called by the loop only.
+func (m *Mux) Close(err error) {
+	m.mu.Lock()
+	if m.err != nil {
+		m.mu.Unlock()
+		return
+	}
+	m.err = err
+	m.mu.Unlock()
+	m.collect()
+	m.closed = true
+	for s := range m.senders {
+		m.failSender(s, err)
+		s.closeReturns(err)
+	}
+	for _, s := range m.sendersByID { // those that only wait for answers among them
+		s.closeReturns(err)
+	}
+	for _, r := range m.receivers {
+		r.fail(err)
+	}
+	m.acceptGate.Lock()
+	m.acceptErr = err
+	m.acceptGate.Unlock(true)
+	clear(m.senders)
+	clear(m.sendersByID)
+	clear(m.receivers)
+	m.lastReceiver, m.sessionWait, m.blocked, m.nBlocked, m.probeAt = nil, nil, nil, 0, time.Time{}
+	m.sched, m.awaitingID, m.controlq = scheduler{}, queue[*Sender]{}, queue[*Receiver]{}
+	m.loss.sent.drop()
+	m.loss.eliciting, m.loss.inFlight, m.loss.lossAt, m.loss.probes = 0, 0, time.Time{}, 0
+	m.publish()
+}
+
+// Idle reports whether everything handed to the flows has reached the peer: nothing is queued and nothing awaits
+// acknowledgement. An orderly close of the session waits for it.
+func (m *Mux) Idle() bool {
+	m.collect()
+	if m.rejecting > 0 {
+		return false
+	}
+	for s := range m.senders {
+		if s.unsettled() {
+			return false
+		}
+	}
+	return true
+}

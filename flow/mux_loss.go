@@ -1,0 +1,93 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package flow
+
+// settle is told the fate of a packet.
+func (m *Mux) settle(pn uint64, p *sentPacket, acked bool) {
+	for i := range p.items {
+		switch {
+		case acked:
+			m.itemAcked(pn, &p.items[i])
+		case !p.requeued:
+			m.itemLost(pn, &p.items[i])
+		}
+	}
+	clear(p.items)
+	p.items = p.items[:0]
+}
+
+// itemAcked records that the peer has been told something.
+func (m *Mux) itemAcked(pn uint64, it *item) {
+	switch it.kind {
+	case itemData:
+		m.dataAcked(it.s, it.seq, it.a, it.b)
+	case itemOpen:
+		it.s.openFact.acked()
+		m.maybeFinish(it.s)
+	case itemEnd:
+		it.s.endFact.acked()
+		m.maybeFinish(it.s)
+	case itemAbort:
+		it.s.abortFact.acked()
+		m.forget(it.s)
+	case itemReject:
+		if !it.r.reject.known() {
+			it.r.reject.acked()
+			m.rejecting--
+		}
+	case itemWindow:
+		it.r.window.ackedLatest(pn)
+	case itemLimits:
+		m.limits.ackedLatest(pn)
+	case itemAck:
+		m.acks.acked(it.seq)
+	}
+}
+
+// itemLost arranges for something to be told again, if it is still worth telling.
+func (m *Mux) itemLost(pn uint64, it *item) {
+	switch it.kind {
+	case itemData:
+		m.dataLost(it.s, it.seq, it.a, it.b)
+	case itemOpen:
+		if it.s.openFact.lost(pn) {
+			m.sched.add(it.s)
+		}
+	case itemEnd:
+		if it.s.endFact.lost(pn) {
+			m.sched.add(it.s)
+		}
+	case itemAbort:
+		if it.s.abortFact.lost(pn) {
+			m.sched.add(it.s)
+		}
+	case itemReject:
+		if it.r.reject.lost(pn) {
+			m.control(it.r)
+		}
+	case itemWindow:
+		if it.r.window.lost(pn) {
+			m.control(it.r)
+		}
+	case itemLimits:
+		m.limits.lost(pn)
+	}
+}
+
+// requeueOldest arranges for what the oldest packets in flight say to be said again, in the probes that follow. Their
+// fate stays open. RFC 9002 §6.2.4.
+func (m *Mux) requeueOldest() {
+	sent, n := &m.loss.sent, 0
+	for pn := sent.base; pn < sent.next() && n < probesPerPTO; pn++ {
+		p := sent.at(pn)
+		if p.state != packetInFlight || !p.eliciting || p.requeued {
+			continue
+		}
+		n++
+		p.requeued = true
+		for i := range p.items {
+			m.itemLost(pn, &p.items[i])
+		}
+	}
+}

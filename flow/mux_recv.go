@@ -1,0 +1,156 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package flow
+
+import (
+	"time"
+
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
+)
+
+// violation returns the error for a peer that broke a rule.
+func violation(code wire.Code, reason string) error {
+	return &wire.ProtocolError{Code: code, Reason: reason}
+}
+
+func malformed(t wire.ChunkType, err error) error {
+	return &wire.ProtocolError{Code: wire.CodeProtocol, Reason: "bad " + t.String() + " chunk", Err: err}
+}
+
+// HandleChunk handles an ACK chunk or one of the flow protocol's, from an authentic and not replayed packet. body is
+// not retained. An error is a [*wire.ProtocolError]: the peer broke the protocol and the session must be closed.
+//
+// The packet's chunks are handled in order, then HandlePacketEnd.
+func (m *Mux) HandleChunk(now time.Time, t wire.ChunkType, body []byte) error {
+	if m.closed {
+		return nil
+	}
+	m.now = now
+	switch t {
+	case wire.ChunkAck:
+		if err := m.parsedAck.Parse(body); err != nil {
+			return malformed(t, err)
+		}
+		err := m.loss.handleAck(now, &m.parsedAck)
+		m.returnBuffers()
+		return err
+	case wire.ChunkFlowOpen:
+		o, err := wire.ParseFlowOpen(body)
+		if err != nil {
+			return malformed(t, err)
+		}
+		return m.handleOpen(&o)
+	case wire.ChunkFlowEnd, wire.ChunkFlowAbort, wire.ChunkFlowForward:
+		var id, v, used uint64
+		if err := wire.ParseInts(body, &id, &v, &used); err != nil {
+			return malformed(t, err)
+		}
+		r, err := m.receiver(id)
+		if r == nil {
+			return err
+		}
+		switch t {
+		case wire.ChunkFlowEnd:
+			return m.handleEnd(r, v, used)
+		case wire.ChunkFlowAbort:
+			return m.handleAbort(r, v, used)
+		}
+		return m.handleForward(r, v, used)
+	case wire.ChunkFlowBlocked:
+		var id, limit uint64
+		if err := wire.ParseInts(body, &id, &limit); err != nil {
+			return malformed(t, err)
+		}
+		r, err := m.receiver(id)
+		if r != nil && limit < r.granted && !r.window.pending() {
+			m.tellWindow(r)
+		}
+		return err
+	case wire.ChunkSessionBlocked:
+		var limit uint64
+		if err := wire.ParseInts(body, &limit); err != nil {
+			return malformed(t, err)
+		}
+		m.recvConsumed += m.readBytes.Swap(0)
+		if limit < m.recvLimit || m.recvConsumed+m.config.sessionWindow() > m.recvLimit {
+			m.limits.set()
+			m.updateSessionLimits()
+		}
+		return nil
+	case wire.ChunkFlowReject:
+		var id, code uint64
+		if err := wire.ParseInts(body, &id, &code); err != nil {
+			return malformed(t, err)
+		}
+		return m.handleReject(id, code)
+	case wire.ChunkFlowWindow:
+		var id, limit uint64
+		if err := wire.ParseInts(body, &id, &limit); err != nil {
+			return malformed(t, err)
+		}
+		return m.handleWindow(id, limit)
+	case wire.ChunkSessionLimits:
+		var window, flows, message uint64
+		if err := wire.ParseInts(body, &window, &flows, &message); err != nil {
+			return malformed(t, err)
+		}
+		m.handleLimits(window, flows, message)
+		return nil
+	}
+	if t.IsFlowData() {
+		d, err := wire.ParseFlowData(t, body)
+		if err != nil {
+			return malformed(t, err)
+		}
+		r, err := m.receiver(d.Flow)
+		if r == nil {
+			return err
+		}
+		return m.handleData(r, &d)
+	}
+	if t.Elective() {
+		return nil
+	}
+	return violation(wire.CodeProtocol, "unknown chunk type")
+}
+
+// HandlePacketEnd records that packet pn has been received, its chunks having been handled. eliciting says whether any
+// of them, the driver's included, asks for an acknowledgement.
+func (m *Mux) HandlePacketEnd(now time.Time, pn uint64, eliciting bool) {
+	if m.closed {
+		return
+	}
+	m.acks.received(now, pn, eliciting)
+	m.publish()
+}
+
+// HandleTimeout does what NextTimeout announced. The driver then calls Append until that returns nothing.
+func (m *Mux) HandleTimeout(now time.Time) {
+	if m.closed {
+		return
+	}
+	m.now = now
+	if m.loss.handleTimeout(now) {
+		m.requeueOldest()
+	}
+	if !m.probeAt.IsZero() && !m.probeAt.After(now) {
+		m.remindBlocked(now)
+	}
+	m.publish()
+}
+
+// NextTimeout returns when HandleTimeout and Append should be called next, if nothing happens before; zero: never. An
+// acknowledgement that is due stays due until Append is called: a driver that cannot send must not wait for this.
+func (m *Mux) NextTimeout() time.Time {
+	if m.closed {
+		return time.Time{}
+	}
+	t := m.loss.nextTimeout()
+	for _, u := range [...]time.Time{m.acks.due, m.paceAt, m.probeAt} {
+		if t.IsZero() || !u.IsZero() && u.Before(t) {
+			t = u
+		}
+	}
+	return t
+}

@@ -1,0 +1,144 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package flow
+
+import (
+	"time"
+
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
+)
+
+// Priority orders the flows of a session. The zero value is Routine.
+//
+// Order between priorities is strict: while a flow has something it may send, flows of lower priority send nothing.
+// Flows of equal priority take turns, a packet each.
+type Priority int8
+
+// Priorities, lowest first.
+const (
+	Background Priority = iota - 2 // when nothing else wants the path
+	Bulk                           // transfers somebody waits for, but not this second
+	Routine                        // the default
+	Urgent                         // delay is noticed
+	Immediate                      // delay hurts: input, voice, control
+)
+
+const levels = int(Immediate-Background) + 1
+
+// level returns the scheduling level of p, 0 being served first. Values out of range count as the nearest in range.
+func (p Priority) level() int { return int(Immediate - max(Background, min(p, Immediate))) }
+
+// MaxLabel and MaxMetadata are the largest label and metadata of a flow, in bytes.
+const (
+	MaxLabel    = wire.MaxLabel
+	MaxMetadata = wire.MaxMetadata
+)
+
+// Options fix the properties of a flow when it is opened. The zero value, and a nil *Options, is a flow at Routine
+// priority without metadata.
+type Options struct {
+	// Priority places the flow among the session's other flows.
+	Priority Priority
+
+	// Metadata reaches the receiver before the first message. At most [MaxMetadata] bytes; it is copied.
+	Metadata []byte
+
+	// SendBuffer is how many bytes may wait to be sent or acknowledged before Send blocks. A message is taken whole
+	// as soon as less than that is waiting, so one message may exceed it. Each message counts 64 bytes more than its
+	// length. If zero, the default of 1 MiB is used. If negative, one message waits at a time.
+	SendBuffer int
+
+	// Answers, if not nil, makes this a return flow: the peer finds it not in Accept but in AcceptReturn of the Sender
+	// whose flow Answers is. The peer rejects it if that Sender expects no (more) answers.
+	Answers *Receiver
+
+	// Stream tells the peer that the flow is one half of a byte stream (see [Stream]), in which message boundaries
+	// mean nothing.
+	Stream bool
+
+	// Returns is how many flows of the peer may answer this one. Zero means none. See [Sender.RefuseReturns] for what
+	// becomes of answers that never come.
+	Returns int
+}
+
+const defaultSendBuffer = 1 << 20
+
+func (o *Options) sendBuffer() int {
+	switch {
+	case o.SendBuffer == 0:
+		return defaultSendBuffer
+	case o.SendBuffer < 0:
+		return 1
+	}
+	return o.SendBuffer
+}
+
+// A Config configures a [Mux]. The zero value is usable except for Wake.
+type Config struct {
+	// Wake is called, from any goroutine, when there is something for the driver to do: it should call Append until
+	// that returns nothing. It must not block and must not call the Mux. Nil means that the driver polls.
+	Wake func()
+
+	// MaxPacket is the largest UDP payload the driver sends at first, in bytes. The congestion controller reckons
+	// with it. If zero or negative, 1200 is used. Larger packets may be sent later; see Sent.
+	MaxPacket int
+
+	// RecvWindow is how many bytes the peer may send on one flow ahead of the application's reading. If less than
+	// 64 KiB, which the protocol grants every flow unasked, the default of 1 MiB is used.
+	RecvWindow int
+
+	// SessionWindow bounds the memory that all received and unread data of the session may take, in bytes. While
+	// it is exhausted no flow makes progress. If zero or negative, the default of 64 MiB is used; it is raised to one
+	// and a half times MaxMessage plus 1 MiB if it is less, or else the largest message could never arrive.
+	SessionWindow int
+
+	// MaxMessage is the largest message sent or received, in bytes. If zero or negative, 16 MiB.
+	// A flow on which the peer sends a larger one is rejected.
+	MaxMessage int
+
+	// MaxIncomingFlows is how many flows the peer may have open at a time, those the application has not accepted
+	// or read to the end included. If zero or negative, 10000; if less than 128, which the protocol grants unasked, 128.
+	MaxIncomingFlows int
+
+	// InitialRTT is the round-trip time to assume before there is a measurement. If zero or negative, 333 ms, as
+	// RFC 9002 §6.2.2 suggests.
+	InitialRTT time.Duration
+
+	// Controller makes the congestion controller of a path, for packets of at most maxPacket bytes. If nil, NewReno.
+	Controller func(maxPacket int) Controller
+}
+
+func positiveOr(v, otherwise int) int {
+	if v > 0 {
+		return v
+	}
+	return otherwise
+}
+
+func (c *Config) maxPacket() int { return positiveOr(c.MaxPacket, wire.DefaultDatagram) }
+func (c *Config) maxMessage() int {
+	return min(positiveOr(c.MaxMessage, wire.DefaultMaxMessage), 1<<30)
+}
+
+func (c *Config) recvWindow() uint64 {
+	if c.RecvWindow < wire.InitialFlowWindow {
+		return 1 << 20
+	}
+	return uint64(c.RecvWindow)
+}
+
+func (c *Config) sessionWindow() uint64 {
+	return uint64(max(positiveOr(c.SessionWindow, 64<<20), c.maxMessage()*3/2+wire.InitialSessionWindow))
+}
+
+func (c *Config) maxIncomingFlows() uint64 {
+	return uint64(max(positiveOr(c.MaxIncomingFlows, 10_000), wire.InitialFlowCount))
+}
+
+func (c *Config) initialRTT() time.Duration {
+	if c.InitialRTT > 0 {
+		return c.InitialRTT
+	}
+	return 333 * time.Millisecond
+}

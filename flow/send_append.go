@@ -1,0 +1,181 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package flow
+
+import (
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
+)
+
+// minFragment is the least part of a message worth a chunk, if it is not the rest of it.
+const minFragment = 32
+
+// appendFlow appends what s has to send. more says that the packet is full before s was done; otherwise s has nothing
+// it may send at the moment.
+func (m *Mux) appendFlow(s *Sender, b []byte, limit int) (_ []byte, more bool) {
+	if !s.sendable() {
+		return b, false
+	}
+	if !s.hasID {
+		// IDs are given when they are first needed, so that the peer sees them without gaps.
+		if m.nextID >= m.peerFlows || m.awaitingID.len() > 0 {
+			if !s.awaiting {
+				s.awaiting = true
+				*m.awaitingID.push() = s
+			}
+			return b, false
+		}
+		m.assignID(s)
+	}
+	start, items := len(b), len(m.buildItems)
+	if !s.openFact.known() {
+		if len(b)+s.open.Size() > limit {
+			return b, true
+		}
+		b = s.open.Append(b)
+	}
+	afterOpen := len(b)
+
+	b, more = m.appendMessages(s, b, limit)
+	if !more && s.endFact.pending() && s.next == s.queuedEnd() {
+		b, more = m.appendEnd(s, b, limit, wire.ChunkFlowEnd, s.queuedEnd(), &s.endFact, itemEnd)
+	}
+	if s.abortFact.pending() {
+		b, more = m.appendEnd(s, b, limit, wire.ChunkFlowAbort, s.code, &s.abortFact, itemAbort)
+	}
+
+	if afterOpen == start {
+		return b, more
+	}
+	if len(b) == afterOpen && (more || !s.openFact.pending() && !(s.announce && !s.openFact.isSet())) {
+		// The opening alone says nothing that is worth a packet.
+		m.buildItems = m.buildItems[:items]
+		return b[:start], more
+	}
+	s.openFact.sent(m.buildPN)
+	m.record(item{kind: itemOpen, s: s})
+	return b, more
+}
+
+// appendEnd appends FLOW_END or FLOW_ABORT.
+func (m *Mux) appendEnd(s *Sender, b []byte, limit int, t wire.ChunkType, v uint64, f *fact, kind itemKind) ([]byte, bool) {
+	if len(b)+wire.IntsSize(s.open.Flow, v, s.flowUsed) > limit {
+		return b, true
+	}
+	b = wire.AppendInts(b, t, s.open.Flow, v, s.flowUsed)
+	f.sent(m.buildPN)
+	m.record(item{kind: kind, s: s})
+	return b, false
+}
+
+// appendMessages appends fragments: first what is lost, then what is new and within the credit.
+func (m *Mux) appendMessages(s *Sender, b []byte, limit int) (_ []byte, full bool) {
+	for len(s.resend) > 0 {
+		seq := s.resend[0].Start
+		p := s.message(seq)
+		if p == nil || len(p.lost) == 0 {
+			s.resend.Remove(seq, seq+1)
+			continue
+		}
+		lost := p.lost[0]
+		var n int
+		if b, n = m.appendFragment(s, p, seq, int(lost.Start), int(lost.End), b, limit); n == 0 {
+			return b, true
+		}
+		p.lost.Remove(lost.Start, lost.Start+uint64(n))
+	}
+	for s.next < s.queuedEnd() {
+		p := s.message(s.next)
+		credit, ok := m.credit(s, p)
+		if !ok {
+			return b, false
+		}
+		end := p.sent + min(p.units()-p.sent, credit)
+		if end == p.units()-1 {
+			end++ // the last unit needs no credit
+		}
+		was := p.sent
+		var n int
+		if b, n = m.appendFragment(s, p, s.next, was, end, b, limit); n == 0 {
+			return b, true
+		}
+		m.useCredit(s, p, n)
+		if p.sent == p.units() {
+			s.next++
+			continue
+		}
+		if p.sent < end {
+			return b, true
+		}
+	}
+	return b, false
+}
+
+// appendFragment appends units [a, e) of message seq, or as many as fit, and returns how many those are.
+func (m *Mux) appendFragment(s *Sender, p *sendMsg, seq uint64, a, e int, b []byte, limit int) ([]byte, int) {
+	d := wire.FlowData{Flow: s.open.Flow, Seq: seq, Offset: uint64(a)}
+	size := len(p.buf.b)
+	want := min(e, size) - a
+	n := min(want, d.Room(limit-len(b)))
+	if n < 0 || n < want && n < minFragment {
+		return b, 0
+	}
+	d.Data = p.buf.b[a : a+n]
+	d.End = a+n == size
+	if d.End {
+		n++
+	}
+	b = d.Append(b)
+	m.record(item{kind: itemData, s: s, seq: seq, a: a, b: a + n})
+	m.count.BytesSent += uint64(len(d.Data))
+	return b, n
+}
+
+// credit returns how many bytes of the flow's next message may be sent. If none may, the flow is noted as blocked.
+func (m *Mux) credit(s *Sender, p *sendMsg) (n int, ok bool) {
+	size, left := uint64(p.units()-1), s.flowLimit-s.flowUsed
+	if p.started {
+		if left == 0 && p.sent < p.units()-1 {
+			m.block(s)
+			return 0, false
+		}
+		return int(min(left, wire.MaxVarint>>2)), true
+	}
+	// The peer may have taught us of its limit after the message was queued.
+	if peer := m.peerMaxMessage.Load(); peer > 0 && size > uint64(peer) {
+		m.abortSender(s, ErrTooLarge, uint64(wire.CodeFlowMessageSize))
+		return 0, false
+	}
+	// A message is begun only if the session's credit suffices for all of it and what other flows have begun. Else all
+	// of it might go into messages none of which can ever be completed. docs/PROTOCOL.md §Credit.
+	if m.sendUsed+m.sendReserved+size+wire.MessageCost > m.sendLimit {
+		if !s.waiting {
+			s.waiting = true
+			m.sessionWait = append(m.sessionWait, s)
+			m.startProbing()
+		}
+		return 0, false
+	}
+	if left < wire.MessageCost || left == wire.MessageCost && size > 0 {
+		m.block(s)
+		return 0, false
+	}
+	return int(min(left-wire.MessageCost, wire.MaxVarint>>2)), true
+}
+
+// useCredit accounts for n more units of the flow's next message.
+func (m *Mux) useCredit(s *Sender, p *sendMsg, n int) {
+	size := p.units() - 1
+	if !p.started {
+		p.started = true
+		s.flowUsed += wire.MessageCost
+		m.sendUsed += wire.MessageCost
+		m.sendReserved += uint64(size)
+		m.count.MessagesSent++
+	}
+	bytes := uint64(min(p.sent+n, size) - min(p.sent, size))
+	p.sent += n
+	s.flowUsed += bytes
+	m.sendUsed += bytes
+	m.sendReserved -= bytes
+}
