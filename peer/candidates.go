@@ -1,0 +1,91 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import (
+	"net/netip"
+
+	"github.com/seed-98f0d4c2/runnel/signaling"
+)
+
+// The kinds of a candidate address (RFC 8445 §5.1.1), as they appear in signaling messages.
+const (
+	kindHost  = "host"
+	kindSrflx = "srflx"
+	kindRelay = "relay"
+)
+
+// maxCandidates bounds the candidates that one side of a session may name.
+const maxCandidates = 20
+
+// hostAddrs lists the addresses of this host's sockets on every interface.
+func (e *Endpoint) hostAddrs() []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, s := range e.socks {
+		local := s.conn.LocalAddr()
+		if !local.Addr().IsUnspecified() {
+			out = append(out, local)
+			continue
+		}
+		addrs, err := e.cfg.Network.LocalAddrs()
+		if err != nil {
+			continue
+		}
+		if e.cfg.Loopback {
+			addrs = append(addrs, netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback())
+		}
+		for _, a := range addrs {
+			if v6 := a.Is6() && !a.Is4In6(); v6 == s.v6 {
+				out = append(out, netip.AddrPortFrom(a, local.Port()))
+			}
+		}
+	}
+	return out
+}
+
+// localCandidates lists what may be told to a peer: the addresses this endpoint may be reached at, best first.
+func (e *Endpoint) localCandidates() []signaling.Candidate {
+	var out []signaling.Candidate
+	seen := make(map[netip.AddrPort]bool)
+	add := func(kind string, a netip.AddrPort) {
+		if a.IsValid() && !seen[a] && len(out) < maxCandidates {
+			seen[a] = true
+			out = append(out, signaling.Candidate{Kind: kind, Addr: a})
+		}
+	}
+	relayed := e.relays.addrs()
+	if !e.cfg.Policy.RelayOnly {
+		hosts := e.hostAddrs()
+		if room := maxCandidates - len(relayed) - 2; len(hosts) > room {
+			hosts = hosts[:room]
+		}
+		for _, a := range hosts {
+			add(kindHost, a)
+		}
+		for _, a := range e.stun.addrs() {
+			add(kindSrflx, a)
+		}
+	}
+	for _, a := range relayed {
+		add(kindRelay, a)
+	}
+	return out
+}
+
+// usable says whether packets may be sent to an address that a peer has named. A peer must not be able to make us
+// send to ourselves, to groups or to addresses that mean something else on every host.
+func (e *Endpoint) usable(a netip.AddrPort) bool {
+	ip := a.Addr()
+	switch {
+	case !a.IsValid() || a.Port() == 0 || ip.IsUnspecified() || ip.IsMulticast() || ip.Zone() != "" || ip.Is4In6():
+		return false
+	case ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return false
+	case ip.IsLoopback():
+		return e.cfg.Loopback
+	case ip.IsLinkLocalUnicast(): // names no interface, and on IPv4 a cloud's metadata service
+		return false
+	}
+	return true
+}

@@ -1,0 +1,159 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/seed-98f0d4c2/runnel/flow"
+	"github.com/seed-98f0d4c2/runnel/internal/seal"
+	"github.com/seed-98f0d4c2/runnel/internal/udp"
+	"github.com/seed-98f0d4c2/runnel/mobility"
+	"github.com/seed-98f0d4c2/runnel/signaling"
+)
+
+// A Config configures an [Endpoint]. The zero value is an endpoint with a fresh identity that no rendezvous knows of.
+// A Config must not be modified after it has been passed to [Listen].
+type Config struct {
+	// Key is the identity. Its public half is the endpoint's ID. If nil, a fresh one is made, which nobody can link
+	// to an earlier session. See [signaling.LoadOrCreateKey].
+	Key ed25519.PrivateKey
+
+	// Signaler introduces this endpoint to its peers and advises it of STUN servers and relays. It must be
+	// registered under Key. If nil, peers are dialled by known addresses only. Listen takes it over:
+	// [Endpoint.Close] closes it.
+	Signaler signaling.Signaler
+
+	// ListenAddr is the local UDP address. If its port is zero the system chooses one. If its address is invalid,
+	// one socket for each address family is opened on all interfaces.
+	ListenAddr netip.AddrPort
+
+	// Network opens sockets. If nil, the operating system does.
+	Network Network
+
+	// STUN lists STUN servers ("host:port") and Relays lists relays, in addition to those the Signaler advises.
+	STUN   []string
+	Relays []signaling.Relay
+
+	// RelayTLS is used for relays with a "turns:" URL. If nil, the system's roots are trusted.
+	RelayTLS *tls.Config
+
+	// Authorize decides whether to talk to a peer. It is asked when a peer's signed offer arrives, before anything,
+	// addresses included, is told to that peer. It may block until ctx ends; an error refuses the peer.
+	// If nil, every peer is accepted.
+	Authorize func(ctx context.Context, id ID) error
+
+	// Policy tunes the choice of paths. With Policy.RelayOnly no address of this host is told to a peer.
+	Policy mobility.Policy
+
+	// Loopback lets this endpoint offer and use loopback addresses, for peers on one machine. Peers ignore them
+	// unless they are configured likewise.
+	Loopback bool
+
+	// HandshakeTimeout bounds establishment. If zero, 15 s.
+	HandshakeTimeout time.Duration
+
+	// IdleTimeout ends a session when nothing has been heard from the peer for so long, although it was asked. If
+	// zero, 30 s. If negative, never.
+	IdleTimeout time.Duration
+
+	// KeepAlive is how long a session may be silent before the peer is asked for a sign of life, which also keeps
+	// NAT mappings alive. If zero, 15 s. If negative, never.
+	KeepAlive time.Duration
+
+	// MaxMessage is the size in bytes of the largest message that a peer may send. If zero, 16 MiB.
+	MaxMessage int
+
+	// ReceiveWindow is how many bytes a flow may send ahead of its reader; SessionWindow bounds all flows of a
+	// session together. If zero, the defaults of package flow are used.
+	ReceiveWindow, SessionWindow int
+
+	// MaxSessions bounds the sessions of an endpoint, those being established included. If zero, 4096.
+	MaxSessions int
+
+	// MaxHandshakes bounds the sessions that peers may be establishing at one time. If zero, 256.
+	MaxHandshakes int
+
+	// Backlog is how many established sessions wait for [Endpoint.Accept]. Beyond it, peers are refused.
+	// If zero, 128.
+	Backlog int
+
+	// Log receives structured logs. If nil, nothing is logged.
+	Log *slog.Logger
+
+	// rekeyAfter is the number of packets after which keys are replaced; tests lower it.
+	rekeyAfter uint64
+	// proofKey signs proofs of identity in place of Key; tests mount an impostor with it.
+	proofKey ed25519.PrivateKey
+	// controller makes congestion controllers; nil is the default of package flow.
+	controller func(maxPacket int) flow.Controller
+}
+
+const (
+	defaultHandshakeTimeout = 15 * time.Second
+	defaultIdleTimeout      = 30 * time.Second
+	defaultKeepAlive        = 15 * time.Second
+	defaultMaxSessions      = 4096
+	defaultMaxHandshakes    = 256
+	defaultBacklog          = 128
+)
+
+// clone returns a copy of c with every default filled in.
+func (c *Config) clone() (*Config, error) {
+	var d Config
+	if c != nil {
+		d = *c
+	}
+	if d.Key == nil {
+		_, key, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			return nil, err
+		}
+		d.Key = key
+	}
+	if len(d.Key) != ed25519.PrivateKeySize {
+		return nil, errors.New("peer: Config.Key is not an Ed25519 private key")
+	}
+	if d.proofKey == nil {
+		d.proofKey = d.Key
+	}
+	if d.Network == nil {
+		d.Network = udp.OS{}
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	d.HandshakeTimeout = positive(d.HandshakeTimeout, defaultHandshakeTimeout)
+	d.MaxSessions = positive(d.MaxSessions, defaultMaxSessions)
+	d.MaxHandshakes = positive(d.MaxHandshakes, defaultMaxHandshakes)
+	d.Backlog = positive(d.Backlog, defaultBacklog)
+	if d.IdleTimeout == 0 {
+		d.IdleTimeout = defaultIdleTimeout
+	}
+	if d.KeepAlive == 0 {
+		d.KeepAlive = defaultKeepAlive
+	}
+	return &d, nil
+}
+
+func positive[T ~int | ~int64](v, def T) T {
+	if v <= 0 {
+		return def
+	}
+	return v
+}
+
+// suites lists the AEADs this host offers, its favourite first.
+func suites() []string {
+	if seal.PreferAES() {
+		return []string{seal.AES128GCM.String(), seal.ChaCha20Poly1305.String()}
+	}
+	return []string{seal.ChaCha20Poly1305.String(), seal.AES128GCM.String()}
+}

@@ -1,0 +1,102 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import (
+	"net/netip"
+	"sync"
+
+	"github.com/seed-98f0d4c2/runnel/internal/udp"
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
+)
+
+// A datagram is a Runnel packet on its way to a session's loop. Whoever holds it returns buf to the pool.
+type datagram struct {
+	buf  *udp.Buffer
+	n    int
+	via  int32
+	from netip.AddrPort
+}
+
+func (d *datagram) bytes() []byte { return d.buf[:d.n] }
+
+// handleRunnel hands a Runnel packet to its session, named by the session ID in it and not by its address, or to
+// the gate for those that have no session yet. b is the caller's.
+func (e *Endpoint) handleRunnel(via int32, b []byte, from netip.AddrPort) {
+	if len(b) == 0 || len(b) > udp.BufferSize {
+		e.drop(dropMalformed)
+		return
+	}
+	switch b[0] {
+	case wire.FirstInit, wire.FirstRetry, wire.FirstOpen, wire.FirstAnswer:
+		if via == 0 {
+			e.direct.handle(b, from)
+		} else {
+			e.drop(dropMalformed)
+		}
+		return
+	}
+	sid, ok := wire.PeekSessionID(b)
+	if !ok {
+		e.drop(dropMalformed)
+		return
+	}
+	s := e.route(sid)
+	if s == nil {
+		e.drop(dropNoSession)
+		return
+	}
+	d := datagram{buf: udp.GetBuffer(), n: len(b), via: via, from: from}
+	copy(d.buf[:], b)
+	if !s.inbox.put(d) { // the session is slower than its peer; congestion control learns of it by the loss
+		udp.PutBuffer(d.buf)
+		e.drop(dropQueueFull)
+		return
+	}
+	s.notify()
+}
+
+// An inbox is a session's bounded queue of datagrams. It takes no memory while it is empty for long.
+type inbox struct {
+	mu     sync.Mutex
+	queue  []datagram
+	spare  []datagram // what the loop has worked off, to be filled next
+	closed bool
+}
+
+const maxInbox = 512
+
+// put appends d unless the inbox is full or closed.
+func (in *inbox) put(d datagram) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.closed || len(in.queue) >= maxInbox {
+		return false
+	}
+	in.queue = append(in.queue, d)
+	return true
+}
+
+// take returns all there is. The result is valid until the next call but one.
+func (in *inbox) take() []datagram {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	q := in.queue
+	if len(q) == 0 {
+		in.spare = nil
+		return nil
+	}
+	in.queue, in.spare = in.spare[:0], q
+	return q
+}
+
+// close empties the inbox and keeps it empty.
+func (in *inbox) close() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, d := range in.queue {
+		udp.PutBuffer(d.buf)
+	}
+	in.queue, in.spare, in.closed = nil, nil, true
+}

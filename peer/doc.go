@@ -1,0 +1,79 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package peer connects peers by identity. An [Endpoint] is a local peer; a [Session] is a secure association with
+// another, which carries message flows and byte streams and outlives changes of address.
+//
+// A program that greets a peer whose ID it is given:
+//
+//	key, err := signaling.LoadOrCreateKey("identity.pem")
+//	if err != nil {
+//		return err
+//	}
+//	rendezvous, err := signaling.NewClient("wss://rendezvous.example/v1", key, nil)
+//	if err != nil {
+//		return err
+//	}
+//	ep, err := peer.Listen(ctx, &peer.Config{Key: key, Signaler: rendezvous})
+//	if err != nil {
+//		return err
+//	}
+//	defer ep.Close(ctx)
+//
+//	s, err := ep.Dial(ctx, id) // the peer's public key is all it takes
+//	if err != nil {
+//		return err
+//	}
+//	f, err := s.OpenFlow("greetings", nil)
+//	if err != nil {
+//		return err
+//	}
+//	receipt, err := f.Send(ctx, []byte("hello"))
+//	if err != nil {
+//		return err
+//	}
+//	return receipt.Wait(ctx) // nil: the peer has it
+//
+// and its counterpart:
+//
+//	s, err := ep.Accept(ctx)
+//	if err != nil {
+//		return err
+//	}
+//	f, err := s.AcceptFlow(ctx)
+//	if err != nil {
+//		return err
+//	}
+//	for m, err := range f.Messages(ctx) {
+//		if err != nil {
+//			return err
+//		}
+//		fmt.Printf("%s says %s\n", s.Peer(), m.Data)
+//	}
+//
+// # How a session comes to be
+//
+// The dialler sends a sealed offer through the rendezvous, which cannot read it. Both sides then look for a way to
+// one another: ICE connectivity checks (RFC 8445) open the NATs between them while a TURN relay (RFC 8656) serves as
+// a way that nearly always works. A DTLS handshake runs over every way that may work until one has answered. From
+// its keys, an ML-KEM secret that travelled in offer and answer, and the offer and answer themselves, both sides
+// derive the keys of the session. In its first packet each side proves that it holds the key it is named by; a
+// session is never handed to the application before that. A session that began on a relay moves to a direct path
+// in place when there is one. docs/PROTOCOL.md has every byte.
+//
+// # Cancellation
+//
+// A context bounds the wait of the call it is passed to and nothing else. A session lives until it is closed or
+// lost.
+//
+// # Goroutines
+//
+// An endpoint costs a goroutine for each socket and a few for signaling and relays; a session costs one.
+//
+// # Limitations
+//
+// A session whose two peers change address at the same time, or that loses its network for longer than
+// [Config.IdleTimeout], ends and must be dialled again. Relays and STUN servers are used over IPv4 and IPv6, but
+// relayed addresses are IPv4. The size of packets is fixed at 1200 bytes. Session IDs and packet numbers are visible
+// on the wire, so that an observer can link the paths of one session.
+package peer

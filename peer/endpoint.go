@@ -1,0 +1,212 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-98f0d4c2/runnel/internal/pionx/icex"
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
+	"github.com/seed-98f0d4c2/runnel/signaling"
+)
+
+// ID names a peer: it is the peer's Ed25519 public key.
+type ID = signaling.PeerID
+
+// An Endpoint is a local peer: an identity, one UDP socket for each address family, and the sessions that use them.
+// Its methods may be called from multiple goroutines.
+type Endpoint struct {
+	cfg      *Config
+	id       ID
+	instance [16]byte // tells a restarted peer from a living one
+	log      *slog.Logger
+
+	socks  []*socket // immutable after Listen
+	mux    *icex.Mux
+	stun   *reflexive
+	relays *relays
+	direct *gate // answers peers that dial our address with no rendezvous
+
+	ctx    context.Context //nolint:containedctx // ends with the endpoint, bounds its background work
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // everything the endpoint started
+
+	accepts  chan *Session // established, not yet accepted
+	replay   signaling.ReplayGuard
+	replayMu sync.Mutex
+
+	mu       sync.Mutex
+	closed   bool
+	peers    map[ID]*Session        // the session of each peer, being established or live
+	sessions map[*Session]struct{}  // all that have a loop, superseded and closing ones too
+	attempts map[attemptID]*Session // whom an answer or a candidate belongs to
+	inbound  int                    // sessions being established by peers
+	routes   sync.Map               // wire.SessionID → *Session
+	dropped  [numDropReasons]atomic.Uint64
+}
+
+// A dropReason says why a datagram went no further than the endpoint.
+type dropReason int
+
+const (
+	dropUnknownClass dropReason = iota
+	dropBadSTUN
+	dropForeignSTUN
+	dropMalformed
+	dropNoSession
+	dropQueueFull
+	dropBadSignal
+	dropTooMany
+	numDropReasons
+)
+
+func (e *Endpoint) drop(r dropReason) { e.dropped[r].Add(1) }
+
+// Listen starts an endpoint. ctx bounds only the start. A nil c means the zero Config.
+func Listen(ctx context.Context, c *Config) (*Endpoint, error) {
+	cfg, err := c.clone()
+	if err != nil {
+		return nil, err
+	}
+	e := &Endpoint{
+		cfg:      cfg,
+		id:       signaling.IDFromKey(cfg.Key),
+		accepts:  make(chan *Session, cfg.Backlog),
+		peers:    make(map[ID]*Session),
+		sessions: make(map[*Session]struct{}),
+		attempts: make(map[attemptID]*Session),
+	}
+	e.log = cfg.Log.With(slog.String("self", e.id.Short()))
+	_, _ = rand.Read(e.instance[:])
+	e.socks, err = openSockets(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	e.mux = icex.NewMux(e.writeDirect, e.hostAddrs)
+	e.stun = newReflexive(e)
+	e.relays = newRelays(e)
+	e.direct = newGate(e)
+	for _, s := range e.socks {
+		e.wg.Go(func() { e.readLoop(s) })
+	}
+	e.wg.Go(e.stun.run)
+	e.wg.Go(e.relays.run)
+	if cfg.Signaler != nil {
+		e.wg.Go(e.signalLoop)
+		e.wg.Go(e.servicesLoop)
+	} else {
+		e.useServices(signaling.Services{})
+	}
+	return e, nil
+}
+
+// ID returns the endpoint's own identity.
+func (e *Endpoint) ID() ID { return e.id }
+
+// LocalAddrs returns the addresses and ports at which this host itself may be dialled, such as by
+// [Target].Addrs, one for each local address. It is empty with Policy.RelayOnly.
+func (e *Endpoint) LocalAddrs() []netip.AddrPort {
+	if e.cfg.Policy.RelayOnly {
+		return nil
+	}
+	return e.hostAddrs()
+}
+
+// Accept waits for the next session that a peer has opened. Sessions that this endpoint dialled are not among
+// them. It returns an error that is [net.ErrClosed] when the endpoint is closed.
+func (e *Endpoint) Accept(ctx context.Context) (*Session, error) {
+	select { // a session at hand wins over a cancelled context
+	case s := <-e.accepts:
+		return s, nil
+	default:
+	}
+	select {
+	case s := <-e.accepts:
+		return s, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-e.ctx.Done():
+		return nil, errEndpointClosed
+	}
+}
+
+var errEndpointClosed = &CloseError{Code: CodeShutdown}
+
+// Close closes every session in good order, as [Session.Close] does, until ctx ends, then at once; it releases the
+// sockets and the relays and closes the Signaler. When it returns, no goroutine of the endpoint is left.
+func (e *Endpoint) Close(ctx context.Context) error {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		e.wg.Wait()
+		return nil
+	}
+	e.closed = true
+	all := make([]*Session, 0, len(e.sessions))
+	for s := range e.sessions {
+		all = append(all, s)
+	}
+	e.mu.Unlock()
+
+	var sessions sync.WaitGroup
+	for _, s := range all {
+		sessions.Go(func() {
+			s.shutdown(ctx)
+			<-s.gone
+		})
+	}
+	sessions.Wait()
+
+	e.cancel()
+	if e.cfg.Signaler != nil {
+		_ = e.cfg.Signaler.Close()
+	}
+	e.relays.close()
+	_ = e.mux.Close()
+	for _, s := range e.socks {
+		_ = s.conn.Close()
+	}
+	e.wg.Wait()
+	return nil
+}
+
+// route returns the session that receives packets under sid.
+func (e *Endpoint) route(sid wire.SessionID) *Session {
+	if s, ok := e.routes.Load(sid); ok {
+		return s.(*Session)
+	}
+	return nil
+}
+
+// claimSID returns a session ID that no other session of this endpoint has, and routes it to s.
+func (e *Endpoint) claimSID(s *Session) wire.SessionID {
+	for {
+		var b [8]byte
+		_, _ = rand.Read(b[:])
+		sid := wire.SessionID(binary.BigEndian.Uint64(b[:]))
+		if _, taken := e.routes.LoadOrStore(sid, s); !taken && sid != 0 {
+			return sid
+		}
+	}
+}
+
+// earliest returns the earlier of two times, where zero means never.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}
+
+func isClosed(err error) bool { return errors.Is(err, net.ErrClosed) }

@@ -1,0 +1,105 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/seed-98f0d4c2/runnel/mobility"
+)
+
+// A Path is how packets travel to the peer.
+type Path struct {
+	Kind   mobility.Kind  // direct or relayed
+	Remote netip.AddrPort // where packets are sent: the peer's address or a relay's, as seen from here
+	RTT    time.Duration  // of the path's last probe; zero if it has not been probed
+}
+
+func pathOf(p mobility.Path) Path { return Path{Kind: p.Kind, Remote: p.Remote, RTT: p.RTT} }
+
+// An Event is a change of a session's state: [PathChanged] or [Closed].
+type Event interface{ event() }
+
+// PathChanged says that packets to the peer travel another way.
+type PathChanged struct {
+	From, To Path
+	Why      string // one sentence for humans
+}
+
+// Closed is the last event of a session.
+type Closed struct{ Err error }
+
+func (PathChanged) event() {}
+func (Closed) event()      {}
+
+// NextEvent waits for the next change of the session's state. Changes that are overtaken before they are read are
+// merged, so that a slow reader sees the latest state and costs no memory. After [Closed] has been returned,
+// NextEvent returns its error.
+func (s *Session) NextEvent(ctx context.Context) (Event, error) {
+	for {
+		ev, wait, err := s.events.next()
+		if ev != nil || err != nil {
+			return ev, err
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// events holds at most one event of each kind.
+type events struct {
+	mu    sync.Mutex
+	path  *PathChanged
+	ended error
+	told  bool          // Closed has been returned
+	more  chan struct{} // closed, and replaced, when there is news
+}
+
+func (e *events) init() { e.more = make(chan struct{}) }
+
+func (e *events) pathChanged(p PathChanged) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.path != nil {
+		p.From = e.path.From
+	}
+	e.path = &p
+	e.wake()
+}
+
+func (e *events) close(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ended = err
+	e.wake()
+}
+
+func (e *events) wake() {
+	close(e.more)
+	e.more = make(chan struct{})
+}
+
+// next returns the next event, or a channel that is closed when there may be one.
+func (e *events) next() (Event, <-chan struct{}, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.path != nil:
+		ev := *e.path
+		e.path = nil
+		return ev, nil, nil
+	case e.ended != nil && !e.told:
+		e.told = true
+		return Closed{Err: e.ended}, nil, nil
+	case e.ended != nil:
+		return nil, nil, e.ended
+	}
+	return nil, e.more, nil
+}

@@ -1,0 +1,28 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import "crypto/ed25519"
+
+// ProveWith makes endpoints of c sign their proofs of identity with another key.
+func (c *Config) ProveWith(key ed25519.PrivateKey) { c.proofKey = key }
+
+// RekeyAfter makes sessions of c replace their keys after n packets.
+func (c *Config) RekeyAfter(n uint64) { c.rekeyAfter = n }
+
+// Dropped returns how many datagrams went no further than e.
+func (e *Endpoint) Dropped() (n uint64) {
+	for i := range e.dropped {
+		n += e.dropped[i].Load()
+	}
+	return n
+}
+
+// Sizes returns the sizes of the endpoint's tables.
+func (e *Endpoint) Sizes() (peers, sessions, attempts, inbound, routes int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.routes.Range(func(any, any) bool { routes++; return true })
+	return len(e.peers), len(e.sessions), len(e.attempts), e.inbound, routes
+}

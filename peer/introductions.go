@@ -1,0 +1,292 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/seed-98f0d4c2/runnel/signaling"
+)
+
+// signalLoop takes what arrives by the rendezvous.
+func (e *Endpoint) signalLoop() {
+	for {
+		env, err := e.cfg.Signaler.Recv(e.ctx)
+		if err != nil {
+			if e.ctx.Err() == nil {
+				e.log.Warn("signaling ended", slog.Any("err", err))
+			}
+			return
+		}
+		from, m, err := signaling.Open(e.cfg.Key, env.Payload)
+		if err != nil || (!env.From.IsZero() && env.From != from) {
+			e.drop(dropBadSignal)
+			e.log.Debug("signaling message dropped", slog.Any("err", err))
+			continue
+		}
+		e.handleSignal(from, m)
+	}
+}
+
+// handleSignal takes a message whose signature by from has been verified.
+func (e *Endpoint) handleSignal(from ID, m *signaling.Message) {
+	if m.Kind == signaling.KindOffer {
+		e.handleOffer(from, m, nil)
+		return
+	}
+	e.mu.Lock()
+	s := e.attempts[attemptID(m.Attempt)]
+	e.mu.Unlock()
+	if s == nil || s.id != from {
+		e.drop(dropBadSignal)
+		return
+	}
+	switch m.Kind {
+	case signaling.KindAnswer:
+		s.tell(func(now time.Time) { s.handleAnswer(now, m) })
+	case signaling.KindCandidates:
+		s.tell(func(now time.Time) { s.handleCandidates(now, m) })
+	case signaling.KindBye:
+		s.tell(func(now time.Time) { s.handleBye(now, m) })
+	default:
+		e.drop(dropBadSignal)
+	}
+}
+
+// handleOffer takes an offer that from has signed. direct is how to answer one that came with no rendezvous.
+func (e *Endpoint) handleOffer(from ID, m *signaling.Message, direct *directAnswer) {
+	if from == e.id {
+		e.drop(dropBadSignal)
+		return
+	}
+	e.mu.Lock()
+	s := e.attempts[attemptID(m.Attempt)]
+	if s == nil || s.id != from {
+		s = e.peers[from]
+		full := e.inbound >= e.cfg.MaxHandshakes || len(e.sessions) >= e.cfg.MaxSessions
+		e.mu.Unlock()
+		if full { // before it is remembered: when it comes again there may be room
+			e.drop(dropTooMany)
+			return
+		}
+		e.replayMu.Lock()
+		err := e.replay.Check(time.Now(), m)
+		e.replayMu.Unlock()
+		if err != nil {
+			e.drop(dropBadSignal)
+			e.log.Debug("offer dropped", slog.String("peer", from.Short()), slog.Any("err", err))
+			return
+		}
+	} else {
+		e.mu.Unlock()
+	}
+	if s == nil || !s.tell(func(now time.Time) { s.handleOffer(now, m, direct) }) {
+		e.welcome(from, m, direct, s)
+	}
+}
+
+// succeed starts the session that a peer asks for in place of old.
+func (e *Endpoint) succeed(old *Session, m *signaling.Message, direct *directAnswer) {
+	e.welcome(old.id, m, direct, old)
+}
+
+// welcome starts a session that a peer has asked for, if it is authorised. old is the peer's present session, if
+// any; it goes on until the new one is established.
+func (e *Endpoint) welcome(from ID, m *signaling.Message, direct *directAnswer, old *Session) {
+	e.mu.Lock()
+	if e.closed || e.inbound >= e.cfg.MaxHandshakes || len(e.sessions) >= e.cfg.MaxSessions {
+		e.mu.Unlock()
+		e.drop(dropTooMany)
+		return
+	}
+	e.inbound++
+	e.mu.Unlock()
+	if e.cfg.Authorize == nil {
+		e.admit(from, m, direct, old)
+		return
+	}
+	e.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(e.ctx, e.cfg.HandshakeTimeout)
+		defer cancel()
+		if err := e.cfg.Authorize(ctx, from); err != nil {
+			e.log.Info("peer refused", slog.String("peer", from.Short()), slog.Any("err", err))
+			e.mu.Lock()
+			e.inbound--
+			e.mu.Unlock()
+			e.refuse(from, m, direct)
+			return
+		}
+		e.admit(from, m, direct, old)
+	})
+}
+
+// admit makes the session for an authorised offer; its place in e.inbound is taken already.
+func (e *Endpoint) admit(from ID, m *signaling.Message, direct *directAnswer, old *Session) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	cur := e.peers[from]
+	if e.closed {
+		e.inbound--
+		return
+	}
+	if cur != nil && cur != old { // dialled, or offered again, while Authorize was asked
+		e.inbound--
+		cur.post(func(now time.Time) { cur.handleOffer(now, m, direct) })
+		return
+	}
+	s := e.newSession(from)
+	s.inbound = true
+	e.sessions[s] = struct{}{}
+	if cur == nil {
+		e.peers[from] = s
+	}
+	s.post(func(now time.Time) { s.startAnswer(now, m, direct) })
+	s.start()
+}
+
+// refuse tells a peer that it is not authorised.
+func (e *Endpoint) refuse(to ID, offer *signaling.Message, direct *directAnswer) {
+	m := &signaling.Message{
+		Kind: signaling.KindBye, ID: offer.ID, Attempt: offer.Attempt, Time: time.Now(), Code: uint64(CodeRefused),
+	}
+	payload, err := signaling.Seal(e.cfg.Key, to, m)
+	if err != nil {
+		return
+	}
+	if direct != nil {
+		direct.send(payload)
+		return
+	}
+	e.signalOnce(to, payload)
+}
+
+// signalOnce sends a message that nothing depends on.
+func (e *Endpoint) signalOnce(to ID, payload []byte) {
+	e.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(e.ctx, signalTimeout)
+		defer cancel()
+		_ = e.cfg.Signaler.Send(ctx, to, payload)
+	})
+}
+
+// established takes note that s is ready: it becomes the session of its peer, supersedes an older one, and goes to
+// Accept unless this side has dialled it.
+func (e *Endpoint) established(s *Session) {
+	e.mu.Lock()
+	if s.inbound {
+		s.inbound = false
+		e.inbound--
+	}
+	if s.abandoned {
+		e.mu.Unlock()
+		return
+	}
+	old := e.peers[s.id]
+	e.peers[s.id] = s
+	ours := s.held || s.dialers > 0
+	e.mu.Unlock()
+	if old != nil && old != s {
+		old.post(func(now time.Time) { old.end(now, &CloseError{Code: CodeSuperseded, Remote: true}, false) })
+	}
+	if ours {
+		return
+	}
+	select {
+	case e.accepts <- s:
+	default:
+		s.post(func(now time.Time) {
+			s.end(now, &CloseError{Code: CodeRefused, Reason: "too many sessions wait"}, true)
+		})
+	}
+}
+
+// retire takes s from among the live sessions: the next dial starts another.
+func (e *Endpoint) retire(s *Session) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.peers[s.id] == s {
+		delete(e.peers, s.id)
+	}
+	if s.inbound {
+		s.inbound = false
+		e.inbound--
+	}
+}
+
+// forget drops a session whose loop has ended.
+func (e *Endpoint) forget(s *Session) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.sessions, s)
+}
+
+// expect routes the signaling messages of a try to s; unexpect ends that.
+func (e *Endpoint) expect(id attemptID, s *Session) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.attempts[id] = s
+}
+
+func (e *Endpoint) unexpect(id attemptID, s *Session) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.attempts[id] == s {
+		delete(e.attempts, id)
+	}
+}
+
+// eachSession calls f for every session that has a loop.
+func (e *Endpoint) eachSession(f func(*Session)) {
+	e.mu.Lock()
+	all := make([]*Session, 0, len(e.sessions))
+	for s := range e.sessions {
+		all = append(all, s)
+	}
+	e.mu.Unlock()
+	for _, s := range all {
+		f(s)
+	}
+}
+
+// candidatesChanged lets sessions that are being established tell their peers of new addresses.
+func (e *Endpoint) candidatesChanged() {
+	e.eachSession(func(s *Session) { s.post(s.candidatesChanged) })
+}
+
+// servicesLoop follows the signaling plane's advice of STUN servers and relays.
+func (e *Endpoint) servicesLoop() {
+	for {
+		sv, err := e.cfg.Signaler.Services(e.ctx)
+		if err != nil {
+			if e.ctx.Err() == nil && !errors.Is(err, context.Canceled) {
+				e.log.Warn("no services advised", slog.Any("err", err))
+				e.useServices(signaling.Services{})
+			}
+			return
+		}
+		e.useServices(sv)
+		if sv.Expires.IsZero() {
+			return
+		}
+		timer := time.NewTimer(max(time.Until(sv.Expires)*9/10, 5*time.Second))
+		select {
+		case <-timer.C:
+		case <-e.ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+// useServices takes over advice, beside what the configuration names.
+func (e *Endpoint) useServices(sv signaling.Services) {
+	if !e.cfg.Policy.RelayOnly {
+		e.stun.use(slices.Concat(e.cfg.STUN, sv.STUN)[:min(maxSTUN, len(e.cfg.STUN)+len(sv.STUN))])
+	}
+	e.relays.use(slices.Concat(e.cfg.Relays, sv.Relays))
+}

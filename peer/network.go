@@ -1,0 +1,24 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import (
+	"context"
+	"net"
+	"net/netip"
+)
+
+// A Network opens the sockets of an [Endpoint]. The operating system's is used when [Config.Network] is nil;
+// package peertest has a virtual one, and a program on a platform with a network API of its own may bring another.
+type Network interface {
+	// ListenPacket opens a UDP socket. network is "udp4" or "udp6"; a zero port lets the system choose.
+	// An error that is errors.ErrUnsupported says that the network has no such address family.
+	ListenPacket(ctx context.Context, network string, addr netip.AddrPort) (net.PacketConn, error)
+
+	// DialContext opens a stream to a relay. network is "tcp".
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+
+	// LocalAddrs lists the unicast addresses at which this host may be reached.
+	LocalAddrs() ([]netip.Addr, error)
+}

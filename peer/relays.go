@@ -1,0 +1,337 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/seed-98f0d4c2/runnel/internal/pionx/turnx"
+	"github.com/seed-98f0d4c2/runnel/internal/udp"
+	"github.com/seed-98f0d4c2/runnel/signaling"
+)
+
+const (
+	maxRelays       = 2 // allocations held at one time, each at another relay
+	allocateTimeout = 4 * time.Second
+	relayRetryMin   = time.Second
+	relayRetryMax   = time.Minute
+)
+
+// relays holds the endpoint's TURN allocations: one for each relay, shared by all sessions.
+type relays struct {
+	e    *Endpoint
+	kick chan struct{}
+	wg   sync.WaitGroup
+
+	mu      sync.Mutex
+	advised []signaling.Relay
+	holders map[string]*relayHolder // by host, so that UDP, TCP and TLS to one relay are alternatives
+	byVia   map[int32]*turnx.Allocation
+	lastVia int32
+	pipes   map[netip.AddrPort]*udp.Pipe // relays reached over the shared sockets
+	wanted  map[netip.Addr]int           // addresses that may send to us through a relay, and by how many sessions
+	closed  bool
+}
+
+// A relayHolder keeps one allocation at one relay.
+type relayHolder struct {
+	ctx    context.Context //nolint:containedctx // ends when the relay is no longer advised
+	cancel context.CancelFunc
+
+	urls []advised // in order of preference; guarded by relays.mu
+}
+
+// An advised relay is one way to a relay, with its URL parsed.
+type advised struct {
+	addr signaling.RelayAddr
+	signaling.Relay
+}
+
+func newRelays(e *Endpoint) *relays {
+	return &relays{
+		e:       e,
+		kick:    make(chan struct{}, 1),
+		holders: make(map[string]*relayHolder),
+		byVia:   make(map[int32]*turnx.Allocation),
+		pipes:   make(map[netip.AddrPort]*udp.Pipe),
+		wanted:  make(map[netip.Addr]int),
+	}
+}
+
+// use replaces the relays to hold allocations at. Renewed credentials serve the next allocation.
+func (r *relays) use(list []signaling.Relay) {
+	r.mu.Lock()
+	r.advised = list
+	r.mu.Unlock()
+	select {
+	case r.kick <- struct{}{}:
+	default:
+	}
+}
+
+// run starts and ends holders as the advice changes, until the endpoint ends.
+func (r *relays) run() {
+	for {
+		select {
+		case <-r.e.ctx.Done():
+			r.wg.Wait()
+			return
+		case <-r.kick:
+			r.arrange()
+		}
+	}
+}
+
+func (r *relays) arrange() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return
+	}
+	want := make(map[string][]advised)
+	var order []string
+	for _, a := range r.advised {
+		u, err := signaling.ParseRelayURL(a.URL)
+		if err != nil {
+			r.e.log.Warn("relay ignored", slog.Any("err", err))
+			continue
+		}
+		if want[u.Host] == nil {
+			order = append(order, u.Host)
+		}
+		want[u.Host] = append(want[u.Host], advised{u, a})
+	}
+	if len(order) > maxRelays {
+		order = order[:maxRelays]
+	}
+	for host, h := range r.holders {
+		if !slices.Contains(order, host) {
+			h.cancel()
+			delete(r.holders, host)
+		}
+	}
+	for _, host := range order {
+		urls := want[host]
+		slices.SortStableFunc(urls, func(a, b advised) int { return relayRank(a.addr) - relayRank(b.addr) })
+		if h := r.holders[host]; h != nil {
+			h.urls = urls
+			continue
+		}
+		h := &relayHolder{urls: urls}
+		h.ctx, h.cancel = context.WithCancel(r.e.ctx)
+		r.holders[host] = h
+		r.wg.Go(func() { r.hold(h) })
+	}
+}
+
+// hold keeps an allocation until h.ctx ends: by UDP if that works, else by TCP, else by TLS.
+func (r *relays) hold(h *relayHolder) {
+	defer h.cancel()
+	wait := relayRetryMin
+	for h.ctx.Err() == nil {
+		r.mu.Lock()
+		urls := slices.Clone(h.urls)
+		r.mu.Unlock()
+		for _, u := range urls {
+			held, err := r.allocate(h.ctx, u)
+			if h.ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				r.e.log.Info("relay not available", slog.String("url", u.URL), slog.Any("err", err))
+				continue
+			}
+			if held {
+				wait = relayRetryMin
+				break
+			}
+		}
+		timer := time.NewTimer(rand.N(wait) + wait/2)
+		select {
+		case <-timer.C:
+		case <-h.ctx.Done():
+			timer.Stop()
+		}
+		wait = min(wait*2, relayRetryMax)
+	}
+}
+
+// allocate makes an allocation and serves it until it is lost. It reports whether there was one.
+func (r *relays) allocate(ctx context.Context, relay advised) (held bool, err error) {
+	actx, cancel := context.WithTimeout(ctx, allocateTimeout)
+	defer cancel()
+	conn, server, err := r.connect(actx, relay.addr)
+	if err != nil {
+		return false, err
+	}
+	defer r.disconnect(conn, server)
+
+	r.mu.Lock()
+	r.lastVia++
+	via := r.lastVia
+	r.mu.Unlock()
+	a, err := turnx.Allocate(actx, &turnx.ClientConfig{
+		Conn: conn, Server: server, Username: relay.Username, Password: relay.Credential, Log: r.e.log,
+		OnPacket: func(b []byte, from netip.AddrPort) { r.e.handleRelayed(via, b, from) },
+	})
+	if err != nil {
+		return false, err
+	}
+	r.mu.Lock()
+	r.byVia[via] = a
+	wanted := make([]netip.Addr, 0, len(r.wanted))
+	for ip := range r.wanted {
+		wanted = append(wanted, ip)
+	}
+	r.mu.Unlock()
+	a.Permit(wanted...)
+	r.e.log.Info("relay allocated", slog.String("url", relay.URL), slog.Any("addr", a.Relayed()))
+	r.e.candidatesChanged()
+
+	select {
+	case <-a.Done():
+	case <-ctx.Done():
+	}
+	r.mu.Lock()
+	delete(r.byVia, via)
+	r.mu.Unlock()
+	_ = a.Close()
+	if ctx.Err() == nil {
+		r.e.log.Info("relay lost", slog.String("url", relay.URL), slog.Any("err", a.Err()))
+	}
+	r.e.eachSession(func(s *Session) { s.post(func(now time.Time) { s.viaLost(now, via) }) })
+	return true, nil
+}
+
+// handleRelayed takes a datagram that came through a relay.
+func (e *Endpoint) handleRelayed(via int32, b []byte, from netip.AddrPort) {
+	if udp.Classify(b) != udp.Runnel {
+		e.drop(dropUnknownClass)
+		return
+	}
+	e.handleRunnel(via, b, from)
+}
+
+var errRelayGone = errors.New("peer: relay allocation gone")
+
+func (r *relays) write(via int32, b []byte, to netip.AddrPort) error {
+	r.mu.Lock()
+	a := r.byVia[via]
+	r.mu.Unlock()
+	if a == nil {
+		return errRelayGone
+	}
+	return a.WriteTo(b, to)
+}
+
+// addrs returns the relayed addresses held.
+func (r *relays) addrs() []netip.AddrPort {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]netip.AddrPort, 0, len(r.byVia))
+	for _, via := range r.viasLocked() {
+		out = append(out, r.byVia[via].Relayed())
+	}
+	return out
+}
+
+// vias returns the bindings of the allocations held.
+func (r *relays) vias() []int32 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.viasLocked()
+}
+
+func (r *relays) viasLocked() []int32 {
+	out := make([]int32, 0, len(r.byVia))
+	for via := range r.byVia {
+		out = append(out, via)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// reach says whether a relay may pass packets on to ip: a public relay does not know private addresses.
+func (r *relays) reach(ip netip.Addr) bool {
+	if !ip.IsPrivate() && !ip.IsLoopback() {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range r.byVia {
+		if own := a.Relayed().Addr(); own.IsPrivate() || own.IsLoopback() {
+			return true
+		}
+	}
+	return false
+}
+
+// permit lets ip send to us through every relay, until forbid has been called as often.
+func (r *relays) permit(ip netip.Addr) {
+	r.mu.Lock()
+	r.wanted[ip]++
+	all := r.allocationsLocked()
+	r.mu.Unlock()
+	for _, a := range all {
+		a.Permit(ip)
+	}
+}
+
+func (r *relays) forbid(ip netip.Addr) {
+	r.mu.Lock()
+	r.wanted[ip]--
+	var all []*turnx.Allocation
+	if r.wanted[ip] <= 0 {
+		delete(r.wanted, ip)
+		all = r.allocationsLocked()
+	}
+	r.mu.Unlock()
+	for _, a := range all {
+		a.Forbid(ip)
+	}
+}
+
+func (r *relays) allocationsLocked() []*turnx.Allocation {
+	out := make([]*turnx.Allocation, 0, len(r.byVia))
+	for _, a := range r.byVia {
+		out = append(out, a)
+	}
+	return out
+}
+
+// close gives every allocation back while the sockets still work.
+func (r *relays) close() {
+	r.mu.Lock()
+	r.closed = true
+	for _, h := range r.holders {
+		h.cancel()
+	}
+	r.mu.Unlock()
+	r.wg.Wait()
+}
+
+// relayRank orders the ways to one relay: UDP costs least and TLS passes most firewalls.
+func relayRank(a signaling.RelayAddr) int {
+	switch {
+	case a.TLS:
+		return 2
+	case a.Transport == "tcp":
+		return 1
+	default:
+		return 0
+	}
+}
+
+func hostport(a signaling.RelayAddr) string {
+	return net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port)))
+}

@@ -1,0 +1,123 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/seed-98f0d4c2/runnel/internal/pionx/dtlsx"
+	"github.com/seed-98f0d4c2/runnel/internal/seal"
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
+	"github.com/seed-98f0d4c2/runnel/mobility"
+	"github.com/seed-98f0d4c2/runnel/signaling"
+)
+
+// startHandshake starts ICE and DTLS side by side. The side that dialled is the DTLS client; its first flight goes
+// out at once on every way that may lead to the peer, so that it needs no round trip after the path is open.
+func (s *Session) startHandshake(m *signaling.Message) {
+	at := s.at
+	if at.agent != nil && m.Ufrag != "" {
+		if err := at.agent.Start(m.Ufrag, m.Pwd); err != nil {
+			s.log.Debug("ice not started", slog.Any("err", err))
+		}
+	}
+	hs := dtlsx.Start(s.e.ctx, &dtlsx.Config{
+		Identity:          at.identity,
+		Client:            at.role == seal.Initiator,
+		RemoteFingerprint: m.Fingerprint,
+		Log:               s.log,
+		Write: func(b []byte) {
+			b = append([]byte(nil), b...)
+			s.post(func(time.Time) { s.sendHandshake(at, b) })
+		},
+	})
+	at.hs = hs
+	s.e.wg.Go(func() {
+		<-hs.Done()
+		s.post(func(now time.Time) { s.handshakeDone(now, at) })
+	})
+}
+
+// sendHandshake sends a DTLS datagram: on the way the peer's came by, and on all ways as long as there is none or
+// it seems to have gone dead.
+func (s *Session) sendHandshake(at *setup, b []byte) {
+	if s.at != at || !at.haveSID {
+		return
+	}
+	if len(at.flight) < maxFlight {
+		at.flight = append(at.flight, b)
+	}
+	if at.havePath {
+		s.writeHandshake(at.path.Key, b)
+		if at.sends++; at.sends <= maxFlightSends*maxFlight {
+			return
+		}
+	}
+	for _, t := range at.targets {
+		if !at.havePath || t.Key != at.path.Key {
+			s.writeHandshake(t.Key, b)
+		}
+	}
+}
+
+func (s *Session) writeHandshake(k mobility.Key, b []byte) {
+	s.out = wire.AppendHandshake(s.out[:0], s.at.remoteSID, b, handshakePad)
+	s.write(k, s.out)
+}
+
+// handleHandshake takes a handshake packet of the peer.
+func (s *Session) handleHandshake(now time.Time, d *datagram) {
+	sid, b, err := wire.ParseHandshake(d.bytes())
+	if err != nil || s.at == nil || sid != s.at.localSID || s.at.hs == nil {
+		s.counts.unexpected++
+		return
+	}
+	at := s.at
+	if s.mob == nil {
+		c := mobility.Candidate{Key: mobility.Key{Via: d.via, Remote: d.from}, Kind: s.kindOf(d.via, d.from)}
+		if !at.havePath {
+			s.stage = StageHandshake
+			s.mark("handshake", now)
+		}
+		if !at.havePath || at.path.Kind == mobility.Relayed || c.Kind == mobility.Direct {
+			at.path, at.havePath = c, true
+		}
+		at.flight, at.sends = at.flight[:0], 0
+	}
+	at.hs.Deliver(b)
+}
+
+// handshakeDone derives the keys, or gives up.
+func (s *Session) handshakeDone(now time.Time, at *setup) {
+	if s.at != at || s.phase != phaseSetup {
+		return
+	}
+	if err := at.hs.Err(); err != nil {
+		s.failSetup(now, err)
+		return
+	}
+	exporter := at.hs.Exporter()
+	s.secret = seal.DeriveSecret(exporter[:], at.kemSecret, at.transcript())
+	keys, err := seal.NewSession(s.secret, at.role, at.suite, &seal.Config{RekeyAfter: s.e.cfg.rekeyAfter})
+	if err != nil {
+		s.failSetup(now, err)
+		return
+	}
+	sig, err := seal.SignIdentity(s.e.cfg.proofKey, s.secret.Binding(), at.role)
+	if err != nil {
+		s.failSetup(now, err)
+		return
+	}
+	s.proof = wire.AppendIdentity(nil, s.e.id, [wire.SignatureLen]byte(sig))
+	s.keys = keys
+	s.phase, s.stage = phaseKeyed, StageIdentity
+	s.mark("keys", now)
+	s.startPaths(now, at)
+	early := at.early
+	at.early = nil
+	for _, d := range early {
+		s.handleDatagram(now, d)
+	}
+}

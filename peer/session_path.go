@@ -1,0 +1,113 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import (
+	"crypto/rand"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
+	"github.com/seed-98f0d4c2/runnel/mobility"
+)
+
+// remotePaths is what a session knows of where its peer may be.
+type remotePaths struct {
+	relayed   []netip.AddrPort // the peer's relayed addresses
+	permitted []netip.Addr     // let in at our relays on this session's behalf
+}
+
+// permit lets an address of the peer in at our relays.
+func (p *remotePaths) permit(e *Endpoint, ip netip.Addr) {
+	if !e.relays.reach(ip) || slices.Contains(p.permitted, ip) {
+		return
+	}
+	p.permitted = append(p.permitted, ip)
+	e.relays.permit(ip)
+}
+
+func (p *remotePaths) isRelayed(a netip.AddrPort) bool { return slices.Contains(p.relayed, a) }
+
+func (s *Session) forgetPaths() {
+	for _, ip := range s.paths.permitted {
+		s.e.relays.forbid(ip)
+	}
+	s.paths.permitted = nil
+}
+
+// kindOf says whether packets that come by via from an address are relayed: by our relay or by the peer's.
+func (s *Session) kindOf(via int32, from netip.AddrPort) mobility.Kind {
+	if via != 0 || s.paths.isRelayed(from) {
+		return mobility.Relayed
+	}
+	return mobility.Direct
+}
+
+// startPaths starts the path machine on the way that the handshake took, and tells it of the others.
+func (s *Session) startPaths(now time.Time, at *setup) {
+	s.mob = mobility.New(now, at.path, &mobility.Config{
+		Policy:    s.e.cfg.Policy,
+		Keepalive: s.e.cfg.KeepAlive,
+		Rand:      func(b []byte) { _, _ = rand.Read(b) },
+	})
+	for _, t := range at.targets {
+		if t.Key != at.path.Key && (t.Kind == mobility.Relayed || at.checked) {
+			s.mob.HandleCandidate(now, t)
+		}
+	}
+}
+
+// pathKey names the way that a packet came by. A way that leads to the peer's relay is introduced as relayed
+// before the path machine meets it, which would take it for a direct one.
+func (s *Session) pathKey(now time.Time, via int32, from netip.AddrPort) mobility.Key {
+	k := mobility.Key{Via: via, Remote: from}
+	if via == 0 && s.mob.Budget(k) == 0 && s.paths.isRelayed(from) {
+		s.mob.HandleCandidate(now, mobility.Candidate{Key: k, Kind: mobility.Relayed})
+	}
+	return k
+}
+
+// viaLost takes note that a relay allocation is gone.
+func (s *Session) viaLost(now time.Time, via int32) {
+	if s.mob != nil && s.phase <= phaseReady {
+		s.mob.HandleViaLost(now, via)
+	}
+}
+
+// pollPaths does what the path machine asks for. It reports whether the peer is to be asked for a sign of life.
+func (s *Session) pollPaths(now time.Time) (ping bool) {
+	for {
+		a, ok := s.mob.Poll(now)
+		if !ok {
+			return ping
+		}
+		switch a.Op {
+		case mobility.Challenge:
+			s.sendAlone(now, a.Path.Key, wire.AppendPathChallenge(nil, a.Data))
+		case mobility.Response:
+			s.sendAlone(now, a.Path.Key, wire.AppendPathResponse(nil, a.Data))
+		case mobility.Ping:
+			ping = true
+		case mobility.Switch:
+			s.switchPath(now, a)
+		case mobility.Dead:
+			s.log.Info("no path answers", slog.Any("addr", a.Path.Remote), slog.String("why", a.Why))
+		}
+	}
+}
+
+// switchPath is called when packets are to travel another way from now on.
+func (s *Session) switchPath(now time.Time, a mobility.Action) {
+	to := s.mob.Current()
+	s.log.Info("path changed", slog.String("from", a.From.Kind.String()), slog.Any("from_addr", a.From.Remote),
+		slog.String("to", to.Kind.String()), slog.Any("to_addr", to.Remote), slog.String("why", a.Why))
+	s.mux.ResetPath(now)
+	s.counts.pathChanges++
+	s.events.pathChanged(PathChanged{From: pathOf(a.From), To: pathOf(to), Why: a.Why})
+	if to.Kind == mobility.Direct && s.phase == phaseReady {
+		s.endSetup()
+	}
+}

@@ -1,0 +1,176 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/seed-98f0d4c2/runnel/internal/seal"
+	"github.com/seed-98f0d4c2/runnel/internal/udp"
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
+	"github.com/seed-98f0d4c2/runnel/mobility"
+)
+
+// handleDatagram takes a Runnel packet and gives its buffer back.
+func (s *Session) handleDatagram(now time.Time, d datagram) {
+	b := d.bytes()
+	if b[0] == wire.FirstHandshake {
+		s.handleHandshake(now, &d)
+		udp.PutBuffer(d.buf)
+		return
+	}
+	if s.keys == nil { // the peer had its keys before us; at most a few packets may wait for ours
+		if s.at != nil && s.phase == phaseSetup && len(s.at.early) < maxEarly {
+			s.at.early = append(s.at.early, d)
+			return
+		}
+		s.counts.unexpected++
+		udp.PutBuffer(d.buf)
+		return
+	}
+	s.handlePacket(now, b, d.via, d.from)
+	udp.PutBuffer(d.buf)
+}
+
+// handlePacket takes a protected packet. Nothing in it has an effect before it has authenticated.
+func (s *Session) handlePacket(now time.Time, b []byte, via int32, from netip.AddrPort) {
+	h, err := wire.ParseHeader(b)
+	if err != nil || h.SID != s.local {
+		s.counts.malformed++
+		return
+	}
+	payload, pn, err := s.keys.Open(b, h)
+	if err != nil {
+		switch {
+		case errors.Is(err, seal.ErrReplay):
+			s.counts.replayed++
+		case errors.Is(err, seal.ErrExhausted):
+			s.end(now, &CloseError{Code: CodeExhausted}, false)
+		default:
+			s.counts.forged++
+		}
+		return
+	}
+	newest := int64(pn) == s.keys.LargestReceived()
+	s.lastHeard = now
+	s.counts.packetsReceived++
+	s.counts.bytesReceived += uint64(len(b))
+	if s.phase >= phaseClosing {
+		s.handleWhileClosing(now, payload)
+		if s.phase >= phaseLinger {
+			return
+		}
+	}
+	if s.phase == phaseGone {
+		return
+	}
+	s.mob.HandleReceived(now, s.pathKey(now, via, from), len(b), newest)
+	s.handlePayload(now, pn, payload, mobility.Key{Via: via, Remote: from})
+}
+
+// handlePayload takes the chunks of a packet.
+func (s *Session) handlePayload(now time.Time, pn uint64, payload []byte, k mobility.Key) {
+	eliciting := false
+	for len(payload) > 0 {
+		t, body, rest, err := wire.NextChunk(payload)
+		if err != nil {
+			s.violation(now, err)
+			return
+		}
+		payload = rest
+		if t == wire.ChunkPadding {
+			break
+		}
+		eliciting = eliciting || t.AckEliciting()
+		if t == wire.ChunkIdentity {
+			if !s.handleIdentity(now, body) {
+				return
+			}
+			continue
+		}
+		if !s.proven { // whoever this is has yet to say so
+			s.counts.unexpected++
+			return
+		}
+		if err := s.handleChunk(now, t, body, k); err != nil {
+			s.violation(now, err)
+			return
+		}
+		if s.phase >= phaseLinger {
+			return
+		}
+	}
+	if s.proven {
+		s.mux.HandlePacketEnd(now, pn, eliciting)
+		if s.mux.LargestAcked() >= 0 {
+			s.keys.HandleAcked(uint64(s.mux.LargestAcked()))
+		}
+	}
+}
+
+func (s *Session) handleChunk(now time.Time, t wire.ChunkType, body []byte, k mobility.Key) error {
+	switch t {
+	case wire.ChunkPing, wire.ChunkCloseAck:
+		return nil
+	case wire.ChunkPathChallenge:
+		data, err := wire.ParsePathData(body)
+		if err != nil {
+			return err
+		}
+		s.mob.HandleChallenge(now, k, data)
+	case wire.ChunkPathResponse:
+		data, err := wire.ParsePathData(body)
+		if err != nil {
+			return err
+		}
+		s.mob.HandleResponse(now, k, data)
+	case wire.ChunkClose:
+		c, err := wire.ParseClose(body)
+		if err != nil {
+			return err
+		}
+		s.handleClose(now, c)
+	default:
+		if t == wire.ChunkAck || t.IsFlow() {
+			return s.mux.HandleChunk(now, t, body)
+		}
+		if !t.Elective() {
+			return &wire.ProtocolError{Code: wire.CodeProtocol, Reason: "unknown chunk"}
+		}
+		s.counts.unknownChunks++
+	}
+	return nil
+}
+
+// handleIdentity verifies the peer's proof. It reports whether the session goes on.
+func (s *Session) handleIdentity(now time.Time, body []byte) bool {
+	if s.proven {
+		return true
+	}
+	id, sig, err := wire.ParseIdentity(body)
+	if err != nil {
+		s.violation(now, err)
+		return false
+	}
+	if ID(id) != s.id || !seal.VerifyIdentity(ed25519.PublicKey(id[:]), s.secret.Binding(), s.role.Other(), sig[:]) {
+		s.log.Warn("identity not proven", slog.String("claimed", ID(id).Short()))
+		s.failSetup(now, ErrIdentity)
+		return false
+	}
+	s.proven = true
+	if s.phase == phaseKeyed {
+		s.established(now)
+	}
+	return true
+}
+
+// violation ends the session because the peer does not keep to the protocol.
+func (s *Session) violation(now time.Time, err error) {
+	s.log.Warn("protocol violation", slog.Any("err", err))
+	s.end(now, &CloseError{Code: CodeProtocol, Reason: err.Error()}, true)
+}

@@ -1,0 +1,121 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+
+	"github.com/seed-98f0d4c2/runnel/internal/pionx/stunx"
+	"github.com/seed-98f0d4c2/runnel/internal/udp"
+)
+
+// A socket is one UDP socket of an endpoint; there is one for each address family.
+type socket struct {
+	conn *udp.Conn
+	v6   bool
+}
+
+// openSockets opens the sockets that cfg asks for. A host that lacks one address family is served by the other.
+func openSockets(ctx context.Context, cfg *Config) ([]*socket, error) {
+	want := cfg.ListenAddr
+	var socks []*socket
+	var errs []error
+	open := func(network string, addr netip.AddrPort, v6 bool) {
+		pc, err := cfg.Network.ListenPacket(ctx, network, addr)
+		if err != nil {
+			errs = append(errs, err)
+			return
+		}
+		socks = append(socks, &socket{conn: udp.New(pc), v6: v6})
+	}
+	switch {
+	case want.Addr().IsValid() && want.Addr().Unmap().Is4():
+		open("udp4", netip.AddrPortFrom(want.Addr().Unmap(), want.Port()), false)
+	case want.Addr().IsValid():
+		open("udp6", want, true)
+	default:
+		open("udp4", netip.AddrPortFrom(netip.IPv4Unspecified(), want.Port()), false)
+		open("udp6", netip.AddrPortFrom(netip.IPv6Unspecified(), want.Port()), true)
+	}
+	if len(socks) == 0 {
+		return nil, errors.Join(errs...)
+	}
+	return socks, nil
+}
+
+// socketFor returns the socket that reaches addr, or nil.
+func (e *Endpoint) socketFor(addr netip.Addr) *socket {
+	v6 := addr.Is6() && !addr.Is4In6()
+	for _, s := range e.socks {
+		if s.v6 == v6 {
+			return s
+		}
+	}
+	return nil
+}
+
+var errNoSocket = errors.New("peer: no socket for this address family")
+
+// writeDirect sends b from the endpoint's own socket.
+func (e *Endpoint) writeDirect(b []byte, to netip.AddrPort) error {
+	s := e.socketFor(to.Addr())
+	if s == nil {
+		return errNoSocket
+	}
+	return s.conn.WriteTo(b, to)
+}
+
+// write sends b by binding via: 0 is the endpoint's own sockets, any other a relay allocation. It does not block
+// beyond what a UDP send does.
+func (e *Endpoint) write(via int32, b []byte, to netip.AddrPort) error {
+	if via == 0 {
+		return e.writeDirect(b, to)
+	}
+	return e.relays.write(via, b, to)
+}
+
+// readLoop owns reading from s until it is closed.
+func (e *Endpoint) readLoop(s *socket) {
+	buf := make([]byte, udp.BufferSize)
+	for {
+		n, from, err := s.conn.ReadFrom(buf)
+		if err != nil {
+			if isClosed(err) || !udp.Temporary(err) {
+				if e.ctx.Err() == nil {
+					e.log.Error("socket failed", slog.Any("err", err))
+				}
+				return
+			}
+			continue
+		}
+		e.handleDatagram(buf[:n], from)
+	}
+}
+
+// handleDatagram sorts a datagram of the shared socket by its first byte (RFC 7983, RFC 9443). b is reused by the
+// caller.
+func (e *Endpoint) handleDatagram(b []byte, from netip.AddrPort) {
+	switch udp.Classify(b) {
+	case udp.Runnel:
+		e.handleRunnel(0, b, from)
+	case udp.STUN:
+		if !stunx.Sane(b) {
+			e.drop(dropBadSTUN)
+			return
+		}
+		if e.relays.deliver(b, from) || e.stun.handle(b, from) || e.mux.HandleSTUN(b, from) {
+			return
+		}
+		e.drop(dropForeignSTUN)
+	case udp.TURNChannel:
+		if !e.relays.deliver(b, from) {
+			e.drop(dropForeignSTUN)
+		}
+	default:
+		e.drop(dropUnknownClass)
+	}
+}
