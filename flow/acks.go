@@ -4,6 +4,7 @@
 package flow
 
 import (
+	"slices"
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/rangeset"
@@ -59,8 +60,8 @@ func (a *ackState) isDue(now time.Time) bool { return !a.due.IsZero() && !a.due.
 // append appends an ACK chunk if one fits.
 func (a *ackState) append(now time.Time, b []byte, limit int) (_ []byte, ok bool) {
 	a.ack.Ranges = a.ack.Ranges[:0]
-	for i := len(a.seen) - 1; i >= 0; i-- {
-		a.ack.Ranges = append(a.ack.Ranges, wire.AckRange(a.seen[i]))
+	for _, v := range slices.Backward(a.seen) {
+		a.ack.Ranges = append(a.ack.Ranges, wire.AckRange(v))
 	}
 	a.ack.Delay = now.Sub(a.largestAt)
 	return wire.AppendAck(b, &a.ack, limit)

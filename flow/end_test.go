@@ -80,7 +80,7 @@ func (p *pair) wantNoLeak() {
 			p.t.Errorf("%s: %d of credit used, the peer believes %d, and %d reserved", s.name, m.recvUsed,
 				s.peer.m.sendUsed, s.peer.m.sendReserved)
 		}
-		if m.retired != uint64(m.finished.Size()) {
+		if m.retired != m.finished.Size() {
 			p.t.Errorf("%s: %d of %d finished flows retired", s.name, m.retired, m.finished.Size())
 		}
 		if m.loss.inFlight != 0 || m.loss.eliciting != 0 || m.sched.n != 0 || m.nBlocked != 0 {

@@ -54,8 +54,7 @@ func FuzzChunks(f *testing.F) {
 				continue
 			}
 			if err := m.HandleChunk(now, typ, body); err != nil {
-				var pe *wire.ProtocolError
-				if !errors.As(err, &pe) {
+				if _, ok := errors.AsType[*wire.ProtocolError](err); !ok {
 					t.Fatalf("HandleChunk: %v, want a ProtocolError", err)
 				}
 				return

@@ -188,7 +188,7 @@ func (m *Mux) LargestAcked() int64 { return m.loss.largestAcked }
 func (m *Mux) PTO() time.Duration { return m.loss.rtt.pto(wire.MaxAckDelay) }
 
 // RTT returns the smoothed and the least round-trip time of the path. min is zero while there is no measurement.
-func (m *Mux) RTT() (smoothed, min time.Duration) { return m.loss.rtt.smoothed, m.loss.rtt.min }
+func (m *Mux) RTT() (smoothed, least time.Duration) { return m.loss.rtt.smoothed, m.loss.rtt.min }
 
 // ResetPath tells the machine that packets take another path from now on: the congestion controller, the round-trip
 // time and the count of bytes in flight start afresh. RFC 9000 §9.4. What is in flight is still waited for, but two

@@ -5,6 +5,7 @@ package flow
 
 import (
 	"context"
+	"errors"
 	"io"
 	"iter"
 
@@ -131,7 +132,7 @@ func (r *Receiver) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		for {
 			msg, err := r.Recv(ctx)
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return
 			}
 			if !yield(msg, err) || err != nil {

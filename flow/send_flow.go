@@ -4,6 +4,8 @@
 package flow
 
 import (
+	"errors"
+
 	"github.com/seed-98f0d4c2/runnel/internal/rangeset"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
@@ -236,7 +238,7 @@ func (m *Mux) failSender(s *Sender, err error) {
 	s.gate.Lock()
 	pending := s.pending
 	s.pending, s.taken = nil, nil
-	if s.err == nil || s.err == ErrClosed && err != ErrClosed {
+	if s.err == nil || errors.Is(s.err, ErrClosed) && !errors.Is(err, ErrClosed) {
 		s.err = err
 	}
 	s.gate.Unlock(true)

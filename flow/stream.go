@@ -195,7 +195,7 @@ var errDeadlineMoved = errors.New("flow: deadline moved")
 // A deadline is a context that can be exchanged while it is in use.
 type deadline struct {
 	mu      sync.Mutex
-	ctx     context.Context
+	ctx     context.Context //nolint:containedctx // net.Conn keeps deadlines where others pass contexts
 	cancel  context.CancelCauseFunc
 	timer   context.CancelFunc
 	stopped bool
@@ -240,15 +240,15 @@ func (d *deadline) do(f func(ctx context.Context) error) error {
 		ctx := d.ctx
 		d.mu.Unlock()
 		err := f(ctx)
-		if err == nil || err == io.EOF || ctx.Err() == nil {
+		if err == nil || errors.Is(err, io.EOF) || ctx.Err() == nil {
 			return err
 		}
-		if !errors.Is(err, ctx.Err()) && err != errDeadlineMoved {
+		if !errors.Is(err, ctx.Err()) && !errors.Is(err, errDeadlineMoved) {
 			return err // f failed for another reason
 		}
-		switch cause := context.Cause(ctx); cause {
-		case errDeadlineMoved:
-		case ErrClosed:
+		switch cause := context.Cause(ctx); {
+		case errors.Is(cause, errDeadlineMoved):
+		case errors.Is(cause, ErrClosed):
 			return ErrClosed
 		default:
 			return cause

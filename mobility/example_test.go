@@ -30,7 +30,7 @@ func Example() {
 				m.HandleSent(now, a.Path.Key, 39)
 				// The peer answers 30 ms later.
 				now = now.Add(30 * time.Millisecond)
-				m.HandleReceived(now, a.Path.Key, 39, true)
+				m.HandleReceived(now, a.Path.Key, 39, false)
 				m.HandleResponse(now, a.Path.Key, a.Data)
 			case mobility.Switch:
 				fmt.Println("from", a.From)

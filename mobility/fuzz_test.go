@@ -108,7 +108,7 @@ func runOps(t *testing.T, ops []byte, policy Policy) {
 			}
 		case 5:
 			if d, ok := data[k]; ok {
-				m.HandleReceived(now, k, 40, true)
+				m.HandleReceived(now, k, 40, false)
 				if m.lookup(k) != nil {
 					in[k] += 40
 				}

@@ -210,7 +210,7 @@ func (e *end) receive(k Key, p packet) {
 	now := e.lab.now
 	newest := p.pn > e.largest
 	e.largest = max(e.largest, p.pn)
-	e.m.HandleReceived(now, k, p.size, newest)
+	e.m.HandleReceived(now, k, p.size, newest && !p.isChallenge && !p.isResponse)
 	e.drain()
 	if p.isChallenge {
 		e.m.HandleChallenge(now, k, p.path)

@@ -142,7 +142,7 @@ func (m *Machine) HandleTimeout(now time.Time) {
 	if m.pendingFollow != nil && !now.Before(m.nextFollow) {
 		p := m.pendingFollow
 		m.pendingFollow = nil
-		if !p.valid && p != m.cur {
+		if !p.valid && p != m.cur && !m.newestOnCur.After(p.followed) {
 			m.follow(now, p)
 		}
 	}

@@ -89,7 +89,7 @@ type path struct {
 	grant, recv, sent, queued int
 
 	waiting  time.Time // since when something sent by the current path waits for an answer; zero: nothing does
-	followed time.Time // when the newest packet began to come by this path; zero: not to be followed
+	followed time.Time // when the newest packet last came by this path; zero: not to be followed
 
 	probe      probe
 	challenges [keptChallenges]challenge // the latest; unused ones have a zero time

@@ -167,10 +167,7 @@ func (p *path) unprove() {
 // HandleResponse says that a packet from k held a PATH_RESPONSE. It validates the path by which the challenge with
 // this data went, wherever the response came from. RFC 9000 §8.2.3: "Path validation succeeds when a PATH_RESPONSE
 // frame is received that contains the data that was sent in a previous PATH_CHALLENGE frame."
-func (m *Machine) HandleResponse(now time.Time, k Key, data [8]byte) {
-	if q := m.lookup(k); q != nil {
-		q.probing(now)
-	}
+func (m *Machine) HandleResponse(now time.Time, _ Key, data [8]byte) {
 	p := m.answer(now, data)
 	if p == nil {
 		m.stats.Unmatched++

@@ -6,8 +6,9 @@ package mobility
 import "time"
 
 // HandleReceived says that an authentic packet of size bytes came by k. newest says that its packet number is the
-// highest so far; only such a packet can make the session follow the peer to a new address, so that an old packet
-// which somebody delays and sends from elsewhere moves nothing.
+// highest so far and that it is no probe, which a packet with a challenge or a response is (RFC 9000 §9.1). Only such a
+// packet can make the session follow the peer to a new address: an old packet which somebody delays and sends from
+// elsewhere moves nothing, and neither does a peer that only tries its paths.
 func (m *Machine) HandleReceived(now time.Time, k Key, size int, newest bool) {
 	if !m.allowed(k) {
 		m.stats.Ignored++
@@ -41,6 +42,7 @@ func (m *Machine) HandleReceived(now time.Time, k Key, size int, newest bool) {
 		m.peerMoved = true
 	}
 	if !p.valid {
+		p.followed = now
 		m.follow(now, p)
 	}
 	if p.valid || worseKind(p, m.cur) {
@@ -68,13 +70,12 @@ func (m *Machine) heard(now time.Time, newest bool) {
 // us challenge address after address. A path of a better kind than the current is worth the challenge anyway.
 func (m *Machine) follow(now time.Time, p *path) {
 	if p.probe.why == tryFollow {
-		if p.followed.IsZero() {
-			p.followed = now
-		}
 		return // under way
 	}
 	if !betterKind(p, m.cur) && now.Before(m.nextFollow) {
-		m.pendingFollow = p
+		if !p.followed.IsZero() {
+			m.pendingFollow = p
+		}
 		return
 	}
 	if betterKind(p, m.cur) && !p.lastChallenge.IsZero() && now.Sub(p.lastChallenge) < followEvery {
@@ -87,16 +88,7 @@ func (m *Machine) follow(now time.Time, p *path) {
 	if !betterKind(p, m.cur) {
 		m.nextFollow = now.Add(followEvery)
 	}
-	p.followed = now
 	m.start(now, p, tryFollow)
-}
-
-// probing notes that the packet received right now holds a challenge or a response. Then it is a probe of the peer's,
-// not a sign that the peer has moved (RFC 9000 §9.1); packets that follow it may be.
-func (p *path) probing(now time.Time) {
-	if p.followed.Equal(now) {
-		p.followed = time.Time{}
-	}
 }
 
 // HandleSent says that size bytes were sent by k.
@@ -142,9 +134,6 @@ func (m *Machine) HandleCandidate(now time.Time, c Candidate) {
 // received."
 func (m *Machine) HandleChallenge(now time.Time, k Key, data [8]byte) {
 	p := m.lookup(k)
-	if p != nil {
-		p.probing(now)
-	}
 	switch {
 	case p == nil || !m.allowed(k):
 		m.stats.Ignored++
@@ -154,5 +143,8 @@ func (m *Machine) HandleChallenge(now time.Time, k Key, data [8]byte) {
 		m.stats.Dropped++
 	default:
 		m.push(Action{Op: Response, Path: p.snapshot(p == m.cur), Data: data})
+		if !p.valid && p != m.cur {
+			m.follow(now, p) // what the peer tries is worth trying; moving there needs more
+		}
 	}
 }

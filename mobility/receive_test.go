@@ -59,7 +59,7 @@ func TestFollowIsCancelledIfThePeerStillUsesTheOldPath(t *testing.T) {
 func TestProbesOfThePeerAreNotFollowed(t *testing.T) {
 	cur, other := direct("192.0.2.1:1"), direct("192.0.2.2:1")
 	r := newRig(t, cur, Policy{})
-	r.received(other.Key, true)
+	r.received(other.Key, false)
 	r.m.HandleChallenge(r.now, other.Key, [8]byte{1})
 	r.pass(10 * ms1)
 	r.answer(other.Key)
@@ -70,13 +70,31 @@ func TestProbesOfThePeerAreNotFollowed(t *testing.T) {
 	// Had it sent anything else from there before the answer, it would have been followed.
 	third := direct("192.0.2.3:1")
 	r.pass(2 * time.Second)
-	r.received(third.Key, true)
+	r.received(third.Key, false)
 	r.m.HandleChallenge(r.now, third.Key, [8]byte{2})
 	r.pass(10 * ms1)
 	r.received(third.Key, true)
 	r.pass(10 * ms1)
 	r.answer(third.Key)
 	r.wantCurrent("data came from there", third.Key)
+}
+
+// A follow that had to wait for its turn is given up if the peer has sent by the old path meanwhile.
+func TestPendingFollowIsGivenUpIfThePeerCameBack(t *testing.T) {
+	cur, once, other := direct("192.0.2.1:1"), direct("192.0.2.2:1"), direct("192.0.2.3:1")
+	r := newRig(t, cur, Policy{})
+	r.received(once.Key, true) // takes this second's validation
+	r.pass(10 * ms1)
+	r.received(other.Key, true)
+	r.pass(10 * ms1)
+	r.received(cur.Key, true)
+	r.take(Challenge)
+	r.pass(2 * time.Second)
+	for _, a := range r.take(Challenge) {
+		if a.Path.Key == other.Key {
+			t.Errorf("%v was challenged although the peer had come back", other.Key)
+		}
+	}
 }
 
 func TestFollowAtMostOncePerSecond(t *testing.T) {

@@ -117,7 +117,7 @@ func (r *rig) answer(k Key) {
 	r.drain()
 	for _, a := range slices.Backward(r.acts) {
 		if a.Op == Challenge && a.Path.Key == k {
-			r.m.HandleReceived(r.now, k, challengeSize, true)
+			r.m.HandleReceived(r.now, k, challengeSize, false)
 			r.drain()
 			r.m.HandleResponse(r.now, k, a.Data)
 			r.drain()

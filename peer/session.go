@@ -203,9 +203,9 @@ func (s *Session) loop() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		now := time.Now()
-		s.runPosted(now)
-		more := s.receive(now)
+		s.runPosted(time.Now())
+		more := s.receive()
+		now := time.Now() // receiving may have taken a while
 		s.handleTimeouts(now)
 		more = s.send(now) || more
 		if s.phase == phaseGone {
@@ -237,8 +237,9 @@ func (s *Session) runPosted(now time.Time) {
 }
 
 // receive handles what has arrived and reports whether there was anything.
-func (s *Session) receive(now time.Time) bool {
+func (s *Session) receive() bool {
 	q := s.inbox.take()
+	now := time.Now() // none of them has arrived later
 	for _, d := range q {
 		s.handleDatagram(now, d)
 	}

@@ -56,7 +56,7 @@ func (s *Session) handlePacket(now time.Time, b []byte, via int32, from netip.Ad
 		}
 		return
 	}
-	newest := int64(pn) == s.keys.LargestReceived()
+	newest := int64(pn) == s.keys.LargestReceived() && !isProbe(payload)
 	s.lastHeard = now
 	s.counts.packetsReceived++
 	s.counts.bytesReceived += uint64(len(b))
@@ -71,6 +71,21 @@ func (s *Session) handlePacket(now time.Time, b []byte, via int32, from netip.Ad
 	}
 	s.mob.HandleReceived(now, s.pathKey(now, via, from), len(b), newest)
 	s.handlePayload(now, pn, payload, mobility.Key{Via: via, Remote: from})
+}
+
+// isProbe says whether a packet only tries a path (RFC 9000 §9.1).
+func isProbe(payload []byte) bool {
+	for len(payload) > 0 {
+		t, _, rest, err := wire.NextChunk(payload)
+		if err != nil {
+			return false
+		}
+		if t == wire.ChunkPathChallenge || t == wire.ChunkPathResponse {
+			return true
+		}
+		payload = rest
+	}
+	return false
 }
 
 // handlePayload takes the chunks of a packet.

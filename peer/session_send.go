@@ -25,6 +25,7 @@ func (s *Session) send(now time.Time) (more bool) {
 			return false
 		}
 		ping = false
+		now = time.Now() // what is sent late must not count as sent early
 	}
 	return true
 }

@@ -78,7 +78,9 @@ func (s *Session) snapshot(time.Time) Stats {
 		Malformed:       s.counts.malformed,
 		Unexpected:      s.counts.unexpected,
 	}
-	st.RTT, st.MinRTT = s.mux.RTT()
+	if smoothed, least := s.mux.RTT(); least > 0 { // else the first is a guess
+		st.RTT, st.MinRTT = smoothed, least
+	}
 	if s.mob != nil {
 		st.Path = pathOf(s.mob.Current())
 		for _, p := range s.mob.Paths() {

@@ -147,7 +147,7 @@ func (n *Network) addHost(s *site) (*Host, error) {
 		return nil, fmt.Errorf("netlab: %w", err)
 	}
 	s.hosts = append(s.hosts, h)
-	n.debug("netlab: host added", slog.Any("addr", h.addr), slog.Any("public", s.public), slog.Any("nat", s.nat))
+	n.log.Debug("netlab: host added", slog.Any("addr", h.addr), slog.Any("public", s.public), slog.Any("nat", s.nat))
 	return h, nil
 }
 
@@ -174,7 +174,7 @@ func (h *Host) SetOneWay(d time.Duration) { h.site.link.setOneWay(d) }
 // without an error; the host keeps its address and its NAT keeps its mappings.
 func (h *Host) SetDown(down bool) {
 	h.down.Store(down)
-	h.net.debug("netlab: host cut", slog.Any("addr", h.addr), slog.Bool("down", down))
+	h.net.log.Debug("netlab: host cut", slog.Any("addr", h.addr), slog.Bool("down", down))
 }
 
 // BlockUDP is a firewall on the host: packets to and from addresses for which f is true vanish. Nil removes it. f
@@ -200,7 +200,7 @@ func (h *Host) passes(remote netip.AddrPort) bool {
 // the next packets from inside get other external ports than before. Nobody outside can reach the host until it has
 // sent something. On a public host it does nothing but lose the packets inside the host.
 func (h *Host) Rebind() error {
-	h.net.debug("netlab: NAT rebooted", slog.Any("public", h.site.public))
+	h.net.log.Debug("netlab: NAT rebooted", slog.Any("public", h.site.public))
 	if err := h.site.Reboot(); err != nil {
 		return fmt.Errorf("netlab: %w", err)
 	}

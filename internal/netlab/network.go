@@ -4,7 +4,6 @@
 package netlab
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -116,10 +115,6 @@ func (n *Network) SetLoss(p float64) {
 	for _, s := range sites {
 		s.link.setLoss(p)
 	}
-}
-
-func (n *Network) debug(msg string, attrs ...slog.Attr) {
-	n.log.LogAttrs(context.Background(), slog.LevelDebug, msg, attrs...)
 }
 
 func probability(p float64) bool { return p >= 0 && p <= 1 } // false for NaN

@@ -78,9 +78,9 @@ func (s *Set) search(v uint64) int {
 
 // Contains reports whether v is in the set.
 func (s Set) Contains(v uint64) bool {
-	for i := len(s) - 1; i >= 0; i-- {
-		if v >= s[i].Start {
-			return v < s[i].End
+	for _, v0 := range slices.Backward(s) {
+		if v >= v0.Start {
+			return v < v0.End
 		}
 	}
 	return false
@@ -91,9 +91,9 @@ func (s Set) Covers(start, end uint64) bool {
 	if start >= end {
 		return true
 	}
-	for i := len(s) - 1; i >= 0; i-- {
-		if start >= s[i].Start {
-			return end <= s[i].End
+	for _, v := range slices.Backward(s) {
+		if start >= v.Start {
+			return end <= v.End
 		}
 	}
 	return false

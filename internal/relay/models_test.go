@@ -16,8 +16,13 @@ func TestPortPoolModel(t *testing.T) {
 		first, last uint16
 		rest        time.Duration
 	}{
-		{49152, 65535, 2 * time.Minute}, {65535, 65535, time.Second}, {1, 1, 0}, {50000, 50063, time.Second},
-		{50000, 50064, 0}, {50001, 50100, 10 * time.Second}, {1, 65535, time.Minute},
+		{49152, 65535, 2 * time.Minute},
+		{65535, 65535, time.Second},
+		{1, 1, 0},
+		{50000, 50063, time.Second},
+		{50000, 50064, 0},
+		{50001, 50100, 10 * time.Second},
+		{1, 65535, time.Minute},
 	} {
 		p := newPortPool(tt.first, tt.last, tt.rest)
 		size := int(tt.last) - int(tt.first) + 1

@@ -6,29 +6,31 @@ package seal
 import (
 	"bytes"
 	"encoding/hex"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
-// The example of docs/PROTOCOL.md, "Packet protection", computed by an implementation in another language.
-// Whoever changes these bytes changes the protocol.
-var vectors = []struct{ name, want string }{
-	{"secret", "dffeae362ca74ba49acbc80a8aef019f5fd2a51d464d18538949935b9b8dde89"},
-	{"binding", "4c916ae40ea130403ea26572691b2e3d3689cfa406877f5ddbb1add572a57002"},
-	{"initiator traffic secret", "d92637ac7e9f719aebad76c27876477ce4d75c121ce4a995be62f62e376315c8"},
-	{"initiator traffic secret, phase 1", "9f29cb0837e27daa5c953ac0c249ecf92fcc732ec026c897c161fc9552ea6cc1"},
-	{"aes128gcm key", "5797cbeddb115bbf27cfc99afd3b9c5e"},
-	{"aes128gcm iv", "d6b09b87e4851746be80e1cc"},
-	{"aes128gcm nonce", "d6b09b87e4851746be80f3f8"},
-	{"aes128gcm packet", "c1010203040506070812342d21bc36b3a2e089e5bb53fc7782810846c91d8640"},
-	{"aes128gcm packet, phase 1", "d101020304050607081235c52198cb5b4ef623c6b5120b9410e26ebd871c11f8"},
-	{"chacha20poly1305 key", "e9f6404d3f03b08497b395866d7a2c3e7115bd1aeed219d7f93243a46e6de2dc"},
-	{"chacha20poly1305 iv", "7a9da3cd2b4f25407e0a2ac3"},
-	{"chacha20poly1305 nonce", "7a9da3cd2b4f25407e0a38f7"},
-	{"chacha20poly1305 packet", "c101020304050607081234b0a5c2aadf9416e63c2ea6b7bfa19454e9216c1abc"},
-	{"chacha20poly1305 packet, phase 1", "d1010203040506070812358ff1c7db69e8b970a72830b6588618d76c387d3ce5"},
+// vectors reads the example of docs/PROTOCOL.md §7, computed by an implementation in another language. Whoever changes
+// these bytes changes the protocol.
+func vectors(t *testing.T) map[string]string {
+	t.Helper()
+	doc, err := os.ReadFile("../../docs/PROTOCOL.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, chapter, _ := strings.Cut(string(doc), "## 7. Packet protection")
+	_, example, _ := strings.Cut(chapter, "### Example")
+	_, example, _ = strings.Cut(example, "```\n")
+	example, _, _ = strings.Cut(example, "```")
+	v := map[string]string{}
+	for line := range strings.Lines(example) {
+		i := strings.LastIndexByte(strings.TrimSpace(line), ' ')
+		v[strings.TrimSpace(line[:i])] = strings.TrimSpace(line[i:])
+	}
+	return v
 }
 
 func TestVectors(t *testing.T) {
@@ -61,12 +63,12 @@ func TestVectors(t *testing.T) {
 		a.updateSend()
 		got[name+"packet, phase 1"] = sealExample(a, 0x1235, "hello")
 	}
-	for _, v := range vectors {
-		want, err := hex.DecodeString(strings.ReplaceAll(v.want, " ", ""))
-		if err != nil || !bytes.Equal(got[v.name], want) {
-			t.Errorf("%s:\n got %x\nwant %s", v.name, got[v.name], v.want)
+	for name, v := range vectors(t) {
+		want, err := hex.DecodeString(v)
+		if err != nil || !bytes.Equal(got[name], want) {
+			t.Errorf("%s:\n got %x\nwant %s", name, got[name], v)
 		}
-		delete(got, v.name)
+		delete(got, name)
 	}
 	for name, b := range got {
 		t.Errorf("no vector for %q: %x", name, b)

@@ -15,14 +15,16 @@ import (
 	"time"
 )
 
-// golden returns an example of testdata/golden.txt, which docs/PROTOCOL.md quotes.
+// golden returns an example of docs/PROTOCOL.md §13.
 func golden(t *testing.T, name string) []byte {
 	t.Helper()
-	file, err := os.ReadFile("testdata/golden.txt")
+	file, err := os.ReadFile("../../docs/PROTOCOL.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(string(file)) {
+	_, examples, _ := strings.Cut(string(file), "```golden\n")
+	examples, _, _ = strings.Cut(examples, "```")
+	for line := range strings.Lines(examples) {
 		k, v, ok := strings.Cut(line, "=")
 		if !ok || strings.TrimSpace(k) != name {
 			continue
@@ -43,9 +45,18 @@ func TestVarint(t *testing.T) {
 		v   uint64
 		hex string
 	}{
-		{151288809941952652, "c2197c5eff14e88c"}, {494878333, "9d7f3e7d"}, {15293, "7bbd"}, {37, "25"},
-		{0, "00"}, {63, "3f"}, {64, "4040"}, {16383, "7fff"}, {16384, "80004000"}, {1<<30 - 1, "bfffffff"},
-		{1 << 30, "c000000040000000"}, {MaxVarint, "ffffffffffffffff"},
+		{151288809941952652, "c2197c5eff14e88c"},
+		{494878333, "9d7f3e7d"},
+		{15293, "7bbd"},
+		{37, "25"},
+		{0, "00"},
+		{63, "3f"},
+		{64, "4040"},
+		{16383, "7fff"},
+		{16384, "80004000"},
+		{1<<30 - 1, "bfffffff"},
+		{1 << 30, "c000000040000000"},
+		{MaxVarint, "ffffffffffffffff"},
 	} {
 		b := AppendVarint(nil, test.v)
 		if got := hex.EncodeToString(b); got != test.hex {

@@ -90,8 +90,10 @@ func forge(cert []byte) []byte {
 var digestless = signaturehash.Algorithm{Hash: hash.Ed25519, Signature: signature.Ed25519}
 
 func (a *attacker) record(typ protocol.ContentType, epoch uint16, body []byte) []byte {
-	h := recordlayer.Header{ContentType: typ, ContentLen: uint16(len(body)), Version: protocol.Version1_2, Epoch: epoch,
-		SequenceNumber: a.recordSeq[epoch]}
+	h := recordlayer.Header{
+		ContentType: typ, ContentLen: uint16(len(body)), Version: protocol.Version1_2, Epoch: epoch,
+		SequenceNumber: a.recordSeq[epoch],
+	}
 	a.recordSeq[epoch]++
 	raw, err := h.Marshal()
 	if err != nil {
@@ -208,14 +210,20 @@ func (a *attacker) impersonateServer(ctx context.Context) error {
 	random := func(b []byte) { a.theirs.UnmarshalFixed([32]byte(b[2:34])) } // after the version
 	random(hello[handshake.TypeClientHello])
 	a.send(0,
-		&handshake.MessageServerHello{Version: protocol.Version1_2, Random: a.mine, CipherSuiteID: &suiteID,
-			CompressionMethod: compression, Extensions: extensions},
+		&handshake.MessageServerHello{
+			Version: protocol.Version1_2, Random: a.mine, CipherSuiteID: &suiteID,
+			CompressionMethod: compression, Extensions: extensions,
+		},
 		&handshake.MessageCertificate{Certificate: [][]byte{a.cert}},
-		&handshake.MessageServerKeyExchange{EllipticCurveType: ecdh.CurveTypeNamedCurve, NamedCurve: ecdh.X25519,
+		&handshake.MessageServerKeyExchange{
+			EllipticCurveType: ecdh.CurveTypeNamedCurve, NamedCurve: ecdh.X25519,
 			PublicKey: a.key.PublicKey, HashAlgorithm: digestless.Hash, SignatureAlgorithm: digestless.Signature,
-			Signature: forge(a.cert)},
-		&handshake.MessageCertificateRequest{CertificateTypes: []clientcertificate.Type{clientcertificate.ECDSASign},
-			SignatureHashAlgorithms: []signaturehash.Algorithm{{Hash: hash.SHA256, Signature: signature.ECDSA}, digestless}},
+			Signature: forge(a.cert),
+		},
+		&handshake.MessageCertificateRequest{
+			CertificateTypes:        []clientcertificate.Type{clientcertificate.ECDSASign},
+			SignatureHashAlgorithms: []signaturehash.Algorithm{{Hash: hash.SHA256, Signature: signature.ECDSA}, digestless},
+		},
 		&handshake.MessageServerHelloDone{},
 	)
 	msgs, err := a.receive(ctx, handshake.TypeCertificate, handshake.TypeClientKeyExchange, handshake.TypeCertificateVerify)
@@ -233,7 +241,7 @@ func (a *attacker) impersonateServer(ctx context.Context) error {
 			return err
 		}
 	}
-	finished, err := a.gcm.Decrypt(a.early[0])
+	finished, err := decrypt(a.gcm, a.early[0])
 	if err != nil {
 		return fmt.Errorf("client's Finished: %w", err)
 	}
@@ -244,13 +252,16 @@ func (a *attacker) impersonateServer(ctx context.Context) error {
 
 // impersonateClient plays the client. It returns nil when it has said all it has to say.
 func (a *attacker) impersonateClient(ctx context.Context) error {
-	a.send(0, &handshake.MessageClientHello{Version: protocol.Version1_2, Random: a.mine, CipherSuiteIDs: []uint16{suiteID},
+	a.send(0, &handshake.MessageClientHello{
+		Version: protocol.Version1_2, Random: a.mine, CipherSuiteIDs: []uint16{suiteID},
 		CompressionMethods: []*protocol.CompressionMethod{compression},
 		Extensions: append([]extension.Extension{
 			&extension.SupportedSignatureAlgorithms{SignatureHashAlgorithms: []signaturehash.Algorithm{
-				{Hash: hash.SHA256, Signature: signature.ECDSA}, digestless}},
+				{Hash: hash.SHA256, Signature: signature.ECDSA}, digestless,
+			}},
 			&extension.SupportedEllipticCurves{EllipticCurves: []ecdh.Curve{ecdh.X25519}},
-		}, extensions...)})
+		}, extensions...),
+	})
 	msgs, err := a.receive(ctx, handshake.TypeServerHello, handshake.TypeCertificate, handshake.TypeServerKeyExchange,
 		handshake.TypeCertificateRequest, handshake.TypeServerHelloDone)
 	if err != nil {
@@ -269,8 +280,10 @@ func (a *attacker) impersonateClient(ctx context.Context) error {
 	a.send(0, &handshake.MessageClientKeyExchange{PublicKey: a.key.PublicKey})
 	a.derive(public)
 	if a.cert != nil {
-		a.send(0, &handshake.MessageCertificateVerify{HashAlgorithm: digestless.Hash,
-			SignatureAlgorithm: digestless.Signature, Signature: forge(a.cert)})
+		a.send(0, &handshake.MessageCertificateVerify{
+			HashAlgorithm:      digestless.Hash,
+			SignatureAlgorithm: digestless.Signature, Signature: forge(a.cert),
+		})
 	}
 	a.finish(prf.VerifyDataClient)
 	return nil

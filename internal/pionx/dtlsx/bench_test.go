@@ -14,10 +14,14 @@ func BenchmarkHandshake(b *testing.B) {
 	for b.Loop() {
 		var client, server *Handshake
 		ready := make(chan struct{})
-		server = Start(b.Context(), &Config{Identity: ids[1], RemoteFingerprint: ids[0].Fingerprint(),
-			Write: func(d []byte) { <-ready; client.Deliver(d) }})
-		client = Start(b.Context(), &Config{Identity: ids[0], Client: true, RemoteFingerprint: ids[1].Fingerprint(),
-			Write: func(d []byte) { <-ready; server.Deliver(d) }})
+		server = Start(b.Context(), &Config{
+			Identity: ids[1], RemoteFingerprint: ids[0].Fingerprint(),
+			Write: func(d []byte) { <-ready; client.Deliver(d) },
+		})
+		client = Start(b.Context(), &Config{
+			Identity: ids[0], Client: true, RemoteFingerprint: ids[1].Fingerprint(),
+			Write: func(d []byte) { <-ready; server.Deliver(d) },
+		})
 		close(ready)
 		<-client.Done()
 		<-server.Done()

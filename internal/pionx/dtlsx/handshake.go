@@ -119,11 +119,7 @@ func (h *Handshake) run(ctx context.Context) {
 
 // shake runs the library's connection from beginning to end. When it returns, nothing of it is left.
 func (h *Handshake) shake(ctx context.Context) (secret [32]byte, err error) {
-	start := dtls.ServerWithContext
-	if h.cfg.Client {
-		start = dtls.ClientWithContext
-	}
-	conn, err := start(ctx, h.pipe, h.config())
+	conn, err := connect(ctx, h.pipe, h.cfg.Client, h.config())
 	if err != nil {
 		_ = h.pipe.Close() // always nil
 		if ctx.Err() != nil {
@@ -134,7 +130,7 @@ func (h *Handshake) shake(ctx context.Context) (secret [32]byte, err error) {
 	// From here on the library has nothing more to say: not its close_notify, and not a repetition of its last
 	// flight, which the pipe takes care of.
 	h.pipe.mute()
-	state := conn.ConnectionState()
+	state := stateOf(conn)
 	_ = conn.Close() // only says that the notify was not sent
 
 	// The library has asked verify already. Nothing rests on that alone.

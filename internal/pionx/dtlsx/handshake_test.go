@@ -276,8 +276,10 @@ func TestSilenceEndsWithContext(t *testing.T) {
 		sent := 0
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
-		h := Start(ctx, &Config{Identity: identities()[0], Client: true, AnyFingerprint: true,
-			Write: func([]byte) { sent++ }, FlightInterval: 100 * time.Millisecond})
+		h := Start(ctx, &Config{
+			Identity: identities()[0], Client: true, AnyFingerprint: true,
+			Write: func([]byte) { sent++ }, FlightInterval: 100 * time.Millisecond,
+		})
 		defer h.Close()
 		if h.Err() != nil || h.Exporter() != [32]byte{} {
 			t.Error("a running handshake has neither an error nor a secret")

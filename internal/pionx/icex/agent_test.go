@@ -319,8 +319,14 @@ func TestStartErrors(t *testing.T) {
 		e, _, _, _ := w.endpoint(netlab.Public)
 		a := e.agent(true)
 		pwd := strings.Repeat("p", 22)
-		for _, c := range [][2]string{{"", pwd}, {"abc", pwd}, {"abcd", pwd[1:]}, {"ab:d", pwd}, {"abcd", pwd + " "},
-			{strings.Repeat("u", 257), pwd}} {
+		for _, c := range [][2]string{
+			{"", pwd},
+			{"abc", pwd},
+			{"abcd", pwd[1:]},
+			{"ab:d", pwd},
+			{"abcd", pwd + " "},
+			{strings.Repeat("u", 257), pwd},
+		} {
 			if err := a.Start(c[0], c[1]); !errors.Is(err, icex.ErrCredential) {
 				t.Errorf("Start(%.9q, %.30q): %v, want ErrCredential", c[0], c[1], err)
 			}

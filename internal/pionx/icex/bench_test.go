@@ -41,8 +41,10 @@ func BenchmarkConnect(b *testing.B) {
 		var agents [2]*icex.Agent
 		for i := range agents {
 			var err error
-			agents[i], err = icex.NewAgent(&icex.Config{Mux: muxes[i], Controlling: i == 0,
-				OnSelected: func(netip.AddrPort) { selected <- struct{}{} }})
+			agents[i], err = icex.NewAgent(&icex.Config{
+				Mux: muxes[i], Controlling: i == 0,
+				OnSelected: func(netip.AddrPort) { selected <- struct{}{} },
+			})
 			if err != nil {
 				b.Fatal(err)
 			}

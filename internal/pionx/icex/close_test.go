@@ -38,8 +38,10 @@ func TestCloseAcross(t *testing.T) {
 				}
 				for i, e := range []*endpoint{ea, eb} {
 					var err error
-					agents[i], err = icex.NewAgent(&icex.Config{Mux: e.mux, Controlling: i == 0,
-						OnCheck: closer(i, 1-i, "check"), OnSelected: closer(i, 1-i, "selected")})
+					agents[i], err = icex.NewAgent(&icex.Config{
+						Mux: e.mux, Controlling: i == 0,
+						OnCheck: closer(i, 1-i, "check"), OnSelected: closer(i, 1-i, "selected"),
+					})
 					if err != nil {
 						t.Fatal(err)
 					}

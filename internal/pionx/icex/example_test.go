@@ -24,8 +24,10 @@ func Example() {
 		defer muxes[i].Close()
 	}
 	found := make(chan netip.AddrPort, 1)
-	offerer, _ := icex.NewAgent(&icex.Config{Mux: muxes[0], Controlling: true,
-		OnSelected: func(remote netip.AddrPort) { found <- remote }})
+	offerer, _ := icex.NewAgent(&icex.Config{
+		Mux: muxes[0], Controlling: true,
+		OnSelected: func(remote netip.AddrPort) { found <- remote },
+	})
 	answerer, _ := icex.NewAgent(&icex.Config{Mux: muxes[1]})
 
 	// Signaling carries credentials and candidates both ways.

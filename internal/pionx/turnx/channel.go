@@ -79,7 +79,7 @@ func (a *Allocation) newChannel(peer netip.AddrPort, now time.Time) *channel {
 func (a *Allocation) bind(c *channel) {
 	c.busy, c.used = true, false
 	a.wg.Go(func() {
-		_, err := a.transact("channel", stunx.ChannelBind, nil, func(b *stunx.Builder) {
+		err := a.transact("channel", stunx.ChannelBind, nil, func(b *stunx.Builder) {
 			var v [4]byte
 			binary.BigEndian.PutUint16(v[:], c.number)
 			b.Add(stunx.ChannelNumber, v[:]).AddXORAddr(stunx.XORPeerAddress, c.peer)

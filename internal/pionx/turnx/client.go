@@ -189,7 +189,7 @@ func (a *Allocation) Close() error {
 		confirmed := make(chan struct{})
 		a.wg.Go(func() {
 			defer close(confirmed)
-			_, err := a.transact("refresh", stunx.Refresh, nil, func(b *stunx.Builder) { b.Add(stunx.Lifetime, make([]byte, 4)) })
+			err := a.transact("refresh", stunx.Refresh, nil, func(b *stunx.Builder) { b.Add(stunx.Lifetime, make([]byte, 4)) })
 			if err != nil {
 				a.log.Debug("relay did not confirm deallocation", slog.Any("err", err))
 			}
@@ -231,9 +231,9 @@ func (a *Allocation) end(err error) {
 	close(a.done)
 }
 
-// transact performs one authenticated request and returns the answer, asking again with a new nonce when the old one
-// is stale (RFC 8489 §9.2.5). sent, if not nil, is called once, when the first request has left.
-func (a *Allocation) transact(op string, m stunx.Method, sent func(), attrs func(*stunx.Builder)) (*stun.Message, error) {
+// transact performs one authenticated request and waits for the success response, asking again with a new nonce when
+// the old one is stale (RFC 8489 §9.2.5). sent, if not nil, is called once, when the first request has left.
+func (a *Allocation) transact(op string, m stunx.Method, sent func(), attrs func(*stunx.Builder)) error {
 	if sent != nil {
 		sent = sync.OnceFunc(sent)
 		defer sent()
@@ -246,21 +246,21 @@ func (a *Allocation) transact(op string, m stunx.Method, sent func(), attrs func
 		b.Add(stunx.UsernameAttr, []byte(a.user)).Add(stunx.Realm, realm).Add(stunx.Nonce, nonce)
 		msg := &stun.Message{Raw: b.AddIntegrity(key).AddFingerprint().Bytes()}
 		if err := msg.Decode(); err != nil {
-			return nil, fmt.Errorf("turnx: %s: %w", op, err)
+			return fmt.Errorf("turnx: %s: %w", op, err)
 		}
 		a.tap.notify(tx, sent)
 		res, err := a.client.PerformTransaction(msg, a.to, false)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrTimeout, op, err)
+			return fmt.Errorf("%w: %s: %w", ErrTimeout, op, err)
 		}
 		if res.Msg.Type.Class == stun.ClassSuccessResponse {
-			return res.Msg, nil
+			return nil
 		}
 		if code := stunx.ErrorOf(res.Msg.Raw); code != 438 && code != 401 {
-			return nil, &CodeError{op, code}
+			return &CodeError{op, code}
 		}
 	}
-	return nil, &CodeError{op, 401}
+	return &CodeError{op, 401}
 }
 
 // fixedNet resolves every name to the server's address; the library uses its network for nothing else. It spares the

@@ -306,7 +306,11 @@ func TestHostileServerPackets(t *testing.T) {
 		tx := stunx.NewTransaction()
 		data := stunx.NewBuilder(nil, stunx.Data, stunx.Indication, tx)
 		for _, b := range [][]byte{
-			nil, {0}, {0x40, 0, 0, 9}, {0x40, 0, 0, 0}, []byte("garbage"), make([]byte, 1400),
+			nil,
+			{0},
+			{0x40, 0, 0, 9},
+			{0x40, 0, 0, 0},
+			[]byte("garbage"), make([]byte, 1400),
 			data.Bytes(),
 			stunx.NewBuilder(nil, stunx.Data, stunx.Indication, tx).Add(stunx.DataAttr, []byte("data")).Add(stunx.XORPeerAddress, nil).Bytes(),
 			stunx.NewBuilder(nil, stunx.Data, stunx.Indication, tx).AddXORAddr(stunx.XORPeerAddress, peerAddr).Add(stunx.DataAttr, []byte("x")).Bytes(),

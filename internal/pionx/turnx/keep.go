@@ -70,11 +70,11 @@ func (a *Allocation) keep() {
 
 // refresh asks once and rests, so that an unreachable server is not asked without pause.
 func (a *Allocation) refresh(rest time.Duration) {
-	if _, err := a.transact("refresh", stunx.Refresh, nil, func(*stunx.Builder) {}); err == nil {
+	err := a.transact("refresh", stunx.Refresh, nil, func(*stunx.Builder) {})
+	if err == nil {
 		return
-	} else {
-		a.log.Debug("relay did not confirm refresh", slog.Any("err", err))
 	}
+	a.log.Debug("relay did not confirm refresh", slog.Any("err", err))
 	timer := time.NewTimer(rest)
 	defer timer.Stop()
 	select {

@@ -79,7 +79,7 @@ func (a *Allocation) askFresh(addrs []netip.Addr) {
 
 // ask performs one CreatePermission exchange. One address per request: servers refuse a request as a whole.
 func (a *Allocation) ask(addr netip.Addr, sent func()) {
-	_, err := a.transact("permission", stunx.CreatePermission, func() {
+	err := a.transact("permission", stunx.CreatePermission, func() {
 		a.mu.Lock()
 		if p := a.perms[addr]; p != nil {
 			p.asked = true

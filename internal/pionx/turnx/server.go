@@ -56,9 +56,7 @@ func NewServer(c *ServerConfig) (*Server, error) {
 		Realm:         c.Realm,
 		LoggerFactory: newLoggerFactory(c.Log),
 		InboundMTU:    serverMTU,
-		AuthHandler: func(user, realm string, from net.Addr) ([]byte, bool) {
-			return c.Key(user, realm, addrPort(from))
-		},
+		AuthHandler:   c.authHandler(),
 		PacketConnConfigs: []turn.PacketConnConfig{{
 			PacketConn:            conn,
 			RelayAddressGenerator: generator{c.Relay},
@@ -111,6 +109,8 @@ func admissible(b []byte) bool {
 	return stunx.Sane(b)
 }
 
+var errTCP = errors.New("turnx: TCP relaying is not supported")
+
 // generator adapts ServerConfig.Relay.
 type generator struct {
 	relay func(port int) (net.PacketConn, netip.AddrPort, error)
@@ -118,14 +118,10 @@ type generator struct {
 
 func (generator) Validate() error { return nil }
 
-func (g generator) AllocatePacketConn(_ string, port int) (net.PacketConn, net.Addr, error) {
+func (g generator) packetConn(port int) (net.PacketConn, net.Addr, error) {
 	pc, addr, err := g.relay(port)
 	if err != nil {
 		return nil, nil, err
 	}
 	return pc, net.UDPAddrFromAddrPort(addr), nil
-}
-
-func (generator) AllocateConn(string, int) (net.Conn, net.Addr, error) {
-	return nil, nil, errors.New("turnx: TCP relaying is not supported")
 }

@@ -137,8 +137,13 @@ func TestManyGates(t *testing.T) {
 func TestErrors(t *testing.T) {
 	egress := func(netip.AddrPort, netip.AddrPort, []byte) {}
 	v6 := netip.MustParseAddr("2001:db8::1")
-	for _, c := range []*Config{nil, {Public: public}, {Egress: egress}, {Public: v6, Egress: egress},
-		{Public: public, NAT: true, Egress: egress}} {
+	for _, c := range []*Config{
+		nil,
+		{Public: public},
+		{Egress: egress},
+		{Public: v6, Egress: egress},
+		{Public: public, NAT: true, Egress: egress},
+	} {
 		if _, err := New(c); !errors.Is(err, ErrConfig) {
 			t.Errorf("New(%+v): %v, want ErrConfig", c, err)
 		}
