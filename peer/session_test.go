@@ -360,6 +360,27 @@ func TestPeersNATRebinds(t *testing.T) {
 	})
 }
 
+func TestKeysAreReplaced(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := peertest.New(t, &peertest.Config{OneWay: 5 * time.Millisecond, Loss: 0.02, NoRelay: true})
+		var c peer.Config
+		c.RekeyAfter(64)
+		a, b := meet(t, n.Endpoint(peertest.Public, &c), n.Endpoint(peertest.Public, nil))
+		go echoSession(t.Context(), b)
+		want := strings.Repeat("keys wear out. ", 100_000)
+		if err := say(t.Context(), a, want); err != nil {
+			t.Fatal(err)
+		}
+		sa, sb := a.Stats(), b.Stats()
+		if sa.KeyUpdates < 3 || sb.KeyUpdates < 3 {
+			t.Errorf("%d and %d key updates in %d packets, want some, and the peer to follow", sa.KeyUpdates, sb.KeyUpdates, sa.PacketsSent)
+		}
+		if sa.Forged+sb.Forged > 0 {
+			t.Errorf("%d and %d packets did not open", sa.Forged, sb.Forged)
+		}
+	})
+}
+
 func TestStream(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a, b := pair(t)

@@ -29,6 +29,7 @@ type Stats struct {
 	BytesSent       uint64 // UDP payload
 	BytesReceived   uint64
 	PathChanges     uint64
+	KeyUpdates      uint64 // of our sending keys
 	Flow            flow.Stats
 
 	// Datagrams that went no further, and why.
@@ -80,6 +81,9 @@ func (s *Session) snapshot(time.Time) Stats {
 	}
 	if smoothed, least := s.mux.RTT(); least > 0 { // else the first is a guess
 		st.RTT, st.MinRTT = smoothed, least
+	}
+	if s.keys != nil {
+		st.KeyUpdates = s.keys.Stats().SendUpdates
 	}
 	if s.mob != nil {
 		st.Path = pathOf(s.mob.Current())
