@@ -53,13 +53,13 @@ fuzz: ## every fuzz target in turn (FUZZTIME=60s, FUZZ=pattern of names)
 		done || exit 1; \
 	done
 
-# The results of the last two runs are kept as bench/old.txt and bench/new.txt.
+# The results of the last two runs are kept as bin/bench/old.txt and bin/bench/new.txt.
 .PHONY: bench
 bench: ## benchmarks, compared with the last run (BENCH=pattern, COUNT=6, PKG=./flow)
-	@mkdir -p bench && if test -s bench/new.txt; then mv bench/new.txt bench/old.txt; fi
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKG) >bench/run.txt || { cat bench/run.txt; exit 1; }
-	@mv bench/run.txt bench/new.txt
-	@if test -s bench/old.txt; then $(TOOL) benchstat bench/old.txt bench/new.txt; else $(TOOL) benchstat bench/new.txt; fi
+	@mkdir -p bin/bench && if test -s bin/bench/new.txt; then mv bin/bench/new.txt bin/bench/old.txt; fi
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKG) >bin/bench/run.txt || { cat bin/bench/run.txt; exit 1; }
+	@mv bin/bench/run.txt bin/bench/new.txt
+	@if test -s bin/bench/old.txt; then $(TOOL) benchstat bin/bench/old.txt bin/bench/new.txt; else $(TOOL) benchstat bin/bench/new.txt; fi
 
 # Only the packages that have files with the build tag, and only the tests in those files.
 .PHONY: e2e
@@ -71,7 +71,7 @@ e2e: ## tests over real kernels and foreign servers; they skip themselves withou
 	$(GO) test -tags e2e -count=1 -p 1 -v -run "^($$tests)\$$" $$(printf '%s\n' $$files | sed 's|/[^/]*$$||' | sort -u)
 
 .PHONY: demo
-demo: ## two peers behind NATs find each other and talk (RELAY=1: through the relay)
+demo: ## servers and two peers that find each other and talk (RELAY=1: through the relay)
 	$(GO) run ./internal/demo $(if $(RELAY),--relay)
 
 .PHONY: next
@@ -100,4 +100,4 @@ cover: ## coverage per function, and as HTML in bin/cover.html (PKG=./flow/...)
 
 .PHONY: clean
 clean: ## remove what was built and measured
-	rm -rf bin bench
+	rm -rf bin
