@@ -143,7 +143,7 @@ func FuzzMux(f *testing.F) {
 			case 8:
 				p.eachLink(func(l *link) { l.loss, l.dup = float64(next()%100)/100, 0.1 })
 			case 9:
-				sides[next()%2].m.ResetPath(p.now)
+				sides[next()%2].m.ResetPath(p.now, 0)
 			}
 		}
 		p.eachLink(func(l *link) { l.loss = 0 })

@@ -259,10 +259,14 @@ func (l *lossState) handleTimeout(now time.Time) (probe bool) {
 	return true
 }
 
-// resetPath forgets what was known about the path. RFC 9000 §9.4.
-func (l *lossState) resetPath(cc Controller, maxPacket int) {
+// resetPath forgets what was known about the path. RFC 9000 §9.4. The round-trip time begins with a guess: what is known
+// of the new path, or else the initial one.
+func (l *lossState) resetPath(cc Controller, maxPacket int, guess time.Duration) {
 	l.cc, l.maxPacket = cc, maxPacket
-	l.rtt = newRTT(l.initialRTT)
+	if guess <= 0 {
+		guess = l.initialRTT
+	}
+	l.rtt = newRTT(guess)
 	l.pacer = pacer{}
 	l.inFlight = 0
 	l.pathStart = l.sent.next()

@@ -29,7 +29,7 @@ func newLossTest(t *testing.T) *lossTest {
 			lt.lostN = append(lt.lostN, pn)
 		}
 	}
-	lt.resetPath(NewReno(1200), 1200)
+	lt.resetPath(NewReno(1200), 1200, 0)
 	return lt
 }
 
@@ -289,8 +289,8 @@ func TestResetPath(t *testing.T) {
 	p.eachLink(func(l *link) { l.loss = 1 })
 	p.run(20 * time.Second)
 	p.eachLink(func(l *link) { l.loss = 0 })
-	p.a.m.ResetPath(p.now)
-	p.b.m.ResetPath(p.now)
+	p.a.m.ResetPath(p.now, 0)
+	p.b.m.ResetPath(p.now, 0)
 	if s, m := p.a.m.RTT(); m != 0 || s != 333*time.Millisecond {
 		t.Errorf("round-trip time %v, least %v, after a change of path, want none", s, m)
 	}

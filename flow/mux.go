@@ -110,7 +110,7 @@ func NewMux(c *Config) *Mux {
 	m.loss.largestAcked = -1
 	m.loss.fate = m.settle
 	m.loss.initialRTT = m.config.initialRTT()
-	m.loss.resetPath(m.newController(), m.config.maxPacket())
+	m.loss.resetPath(m.newController(), m.config.maxPacket(), 0)
 	m.limits.set()
 	m.updateSessionLimits()
 	m.publish()

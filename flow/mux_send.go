@@ -187,18 +187,19 @@ func (m *Mux) LargestAcked() int64 { return m.loss.largestAcked }
 // PTO returns the probe timeout: how long an answer may reasonably take, the peer's delay included. RFC 9002 §6.2.1.
 func (m *Mux) PTO() time.Duration { return m.loss.rtt.pto(wire.MaxAckDelay) }
 
-// RTT returns the smoothed and the least round-trip time of the path. min is zero while there is no measurement.
+// RTT returns the smoothed and the least round-trip time of the path. least is zero while there is no measurement.
 func (m *Mux) RTT() (smoothed, least time.Duration) { return m.loss.rtt.smoothed, m.loss.rtt.min }
 
 // ResetPath tells the machine that packets take another path from now on: the congestion controller, the round-trip
 // time and the count of bytes in flight start afresh. RFC 9000 §9.4. What is in flight is still waited for, but two
-// probes go out at once, so that losses on the old path show after one round trip on the new one.
-func (m *Mux) ResetPath(now time.Time) {
+// probes go out at once, so that losses on the old path show after one round trip on the new one. rtt is what is known
+// of the new path's round-trip time; zero means nothing.
+func (m *Mux) ResetPath(now time.Time, rtt time.Duration) {
 	if m.closed {
 		return
 	}
 	m.now = now
-	m.loss.resetPath(m.newController(), m.config.maxPacket())
+	m.loss.resetPath(m.newController(), m.config.maxPacket(), rtt)
 	if m.loss.eliciting > 0 {
 		m.loss.probes = probesPerPTO
 		m.requeueOldest()

@@ -35,7 +35,8 @@ type Machine struct {
 	budget time.Time // theoretical arrival time of the next challenge, see allowProbe
 
 	// Following the peer.
-	nextFollow    time.Time // no validation before
+	nextFollow    time.Time // no validation of where the peer may have moved before
+	nextTry       time.Time // nor of what the peer tries
 	pendingFollow *path     // waits for nextFollow
 	newestOnCur   time.Time // when the newest packet last came by the current path
 	elsewhere     int       // newest packets that came by other paths since anything came by the current one

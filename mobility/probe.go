@@ -49,7 +49,7 @@ type challenge struct {
 
 // start begins to challenge p, or begins anew if that is for another reason.
 func (m *Machine) start(now time.Time, p *path, why purpose) {
-	if p.probe.why == why {
+	if p.probe.why == why || why == tryMeasure && p.probe.why != idle {
 		return
 	}
 	rtt := p.rtt
@@ -186,6 +186,9 @@ func (m *Machine) HandleResponse(now time.Time, _ Key, data [8]byte) {
 	}
 	followed := p.followed
 	p.followed = time.Time{}
+	if m.pendingFollow == p {
+		m.pendingFollow = nil
+	}
 
 	switch {
 	case p == m.cur:

@@ -73,9 +73,7 @@ func (m *Machine) follow(now time.Time, p *path) {
 		return // under way
 	}
 	if !betterKind(p, m.cur) && now.Before(m.nextFollow) {
-		if !p.followed.IsZero() {
-			m.pendingFollow = p
-		}
+		m.pendingFollow = p
 		return
 	}
 	if betterKind(p, m.cur) && !p.lastChallenge.IsZero() && now.Sub(p.lastChallenge) < followEvery {
@@ -143,8 +141,9 @@ func (m *Machine) HandleChallenge(now time.Time, k Key, data [8]byte) {
 		m.stats.Dropped++
 	default:
 		m.push(Action{Op: Response, Path: p.snapshot(p == m.cur), Data: data})
-		if !p.valid && p != m.cur {
-			m.follow(now, p) // what the peer tries is worth trying; moving there needs more
+		if !p.valid && p != m.cur && p.probe.why == idle && !now.Before(m.nextTry) {
+			m.nextTry = now.Add(followEvery)
+			m.start(now, p, tryFollow) // what the peer tries is worth trying; moving there needs more
 		}
 	}
 }

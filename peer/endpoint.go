@@ -50,6 +50,7 @@ type Endpoint struct {
 	peers    map[ID]*Session        // the session of each peer, being established or live
 	sessions map[*Session]struct{}  // all that have a loop, superseded and closing ones too
 	attempts map[attemptID]*Session // whom an answer or a candidate belongs to
+	early    earlySignals           // candidates that came before their session
 	inbound  int                    // sessions being established by peers
 	routes   sync.Map               // wire.SessionID → *Session
 	dropped  [numDropReasons]atomic.Uint64

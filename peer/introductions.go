@@ -41,6 +41,9 @@ func (e *Endpoint) handleSignal(from ID, m *signaling.Message) {
 	}
 	e.mu.Lock()
 	s := e.attempts[attemptID(m.Attempt)]
+	if s == nil && m.Kind == signaling.KindCandidates {
+		e.early.add(time.Now(), from, m)
+	}
 	e.mu.Unlock()
 	if s == nil || s.id != from {
 		e.drop(dropBadSignal)
@@ -230,6 +233,9 @@ func (e *Endpoint) expect(id attemptID, s *Session) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.attempts[id] = s
+	for _, m := range e.early.take(time.Now(), id, s.id) {
+		s.post(func(now time.Time) { s.handleCandidates(now, m) })
+	}
 }
 
 func (e *Endpoint) unexpect(id attemptID, s *Session) {

@@ -23,6 +23,7 @@ import (
 const (
 	maxRelays       = 2 // allocations held at one time, each at another relay
 	allocateTimeout = 4 * time.Second
+	nextWayTimeout  = 2 * time.Second // if there is another way to the same relay
 	relayRetryMin   = time.Second
 	relayRetryMax   = time.Minute
 )
@@ -142,8 +143,12 @@ func (r *relays) hold(h *relayHolder) {
 		r.mu.Lock()
 		urls := slices.Clone(h.urls)
 		r.mu.Unlock()
-		for _, u := range urls {
-			held, err := r.allocate(h.ctx, u)
+		for i, u := range urls {
+			timeout := allocateTimeout
+			if i < len(urls)-1 {
+				timeout = nextWayTimeout
+			}
+			held, err := r.allocate(h.ctx, u, timeout)
 			if h.ctx.Err() != nil {
 				return
 			}
@@ -167,8 +172,8 @@ func (r *relays) hold(h *relayHolder) {
 }
 
 // allocate makes an allocation and serves it until it is lost. It reports whether there was one.
-func (r *relays) allocate(ctx context.Context, relay advised) (held bool, err error) {
-	actx, cancel := context.WithTimeout(ctx, allocateTimeout)
+func (r *relays) allocate(ctx context.Context, relay advised, timeout time.Duration) (held bool, err error) {
+	actx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	conn, server, err := r.connect(actx, relay.addr)
 	if err != nil {
@@ -191,7 +196,9 @@ func (r *relays) allocate(ctx context.Context, relay advised) (held bool, err er
 	r.byVia[via] = a
 	wanted := make([]netip.Addr, 0, len(r.wanted))
 	for ip := range r.wanted {
-		wanted = append(wanted, ip)
+		if reaches(a, ip) {
+			wanted = append(wanted, ip)
+		}
 	}
 	r.mu.Unlock()
 	a.Permit(wanted...)
@@ -245,11 +252,11 @@ func (r *relays) addrs() []netip.AddrPort {
 	return out
 }
 
-// vias returns the bindings of the allocations held.
-func (r *relays) vias() []int32 {
+// vias returns the bindings of the allocations that reach ip.
+func (r *relays) vias(ip netip.Addr) []int32 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.viasLocked()
+	return slices.DeleteFunc(r.viasLocked(), func(via int32) bool { return !reaches(r.byVia[via], ip) })
 }
 
 func (r *relays) viasLocked() []int32 {
@@ -261,19 +268,12 @@ func (r *relays) viasLocked() []int32 {
 	return out
 }
 
-// reach says whether a relay may pass packets on to ip: a public relay does not know private addresses.
-func (r *relays) reach(ip netip.Addr) bool {
-	if !ip.IsPrivate() && !ip.IsLoopback() {
-		return true
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, a := range r.byVia {
-		if own := a.Relayed().Addr(); own.IsPrivate() || own.IsLoopback() {
-			return true
-		}
-	}
-	return false
+// reaches says whether a relay may pass packets on to ip: one of another family cannot, and a public one does not
+// know private addresses.
+func reaches(a *turnx.Allocation, ip netip.Addr) bool {
+	inner := func(ip netip.Addr) bool { return ip.IsPrivate() || ip.IsLoopback() }
+	own := a.Relayed().Addr()
+	return own.Is4() == ip.Is4() && (!inner(ip) || inner(own))
 }
 
 // permit lets ip send to us through every relay, until forbid has been called as often.
@@ -283,7 +283,9 @@ func (r *relays) permit(ip netip.Addr) {
 	all := r.allocationsLocked()
 	r.mu.Unlock()
 	for _, a := range all {
-		a.Permit(ip)
+		if reaches(a, ip) {
+			a.Permit(ip)
+		}
 	}
 }
 

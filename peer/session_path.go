@@ -22,7 +22,7 @@ type remotePaths struct {
 
 // permit lets an address of the peer in at our relays.
 func (p *remotePaths) permit(e *Endpoint, ip netip.Addr) {
-	if !e.relays.reach(ip) || slices.Contains(p.permitted, ip) {
+	if slices.Contains(p.permitted, ip) {
 		return
 	}
 	p.permitted = append(p.permitted, ip)
@@ -104,7 +104,7 @@ func (s *Session) switchPath(now time.Time, a mobility.Action) {
 	to := s.mob.Current()
 	s.log.Info("path changed", slog.String("from", a.From.Kind.String()), slog.Any("from_addr", a.From.Remote),
 		slog.String("to", to.Kind.String()), slog.Any("to_addr", to.Remote), slog.String("why", a.Why))
-	s.mux.ResetPath(now)
+	s.mux.ResetPath(now, to.RTT)
 	s.counts.pathChanges++
 	s.events.pathChanged(PathChanged{From: pathOf(a.From), To: pathOf(to), Why: a.Why})
 	if to.Kind == mobility.Direct && s.phase == phaseReady {

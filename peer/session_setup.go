@@ -187,10 +187,7 @@ func (s *Session) waysTo(c signaling.Candidate) []mobility.Candidate {
 		}
 		out = append(out, mobility.Candidate{Key: mobility.Key{Remote: c.Addr}, Kind: kind})
 	}
-	if !s.e.relays.reach(c.Addr.Addr()) {
-		return out
-	}
-	for _, via := range s.e.relays.vias() {
+	for _, via := range s.e.relays.vias(c.Addr.Addr()) {
 		out = append(out, mobility.Candidate{Key: mobility.Key{Via: via, Remote: c.Addr}, Kind: mobility.Relayed})
 	}
 	return out

@@ -117,6 +117,26 @@ func TestAuthorize(t *testing.T) {
 	})
 }
 
+// Candidates that the dialler learns while the listener is still thinking are not lost.
+func TestCandidatesWhileAuthorizing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := peertest.New(t, &peertest.Config{OneWay: 10 * time.Millisecond})
+		bob := n.Endpoint(peertest.PortRestricted, &peer.Config{Authorize: func(ctx context.Context, _ peer.ID) error {
+			time.Sleep(2 * time.Second)
+			return nil
+		}})
+		settle(t)
+		alice := n.Endpoint(peertest.Symmetric, nil) // dials before it knows any address but its own
+		s, err := alice.Dial(t.Context(), bob.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Stats().Path.Kind; got != mobility.Relayed {
+			t.Errorf("path is %v, want relayed", got)
+		}
+	})
+}
+
 func TestDialNobodyAnswers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := peertest.New(t, nil)

@@ -257,7 +257,11 @@ func (a *Allocation) transact(op string, m stunx.Method, sent func(), attrs func
 			return nil
 		}
 		if code := stunx.ErrorOf(res.Msg.Raw); code != 438 && code != 401 {
-			return &CodeError{op, code}
+			err := &CodeError{op, code}
+			if code == 437 { // the server has restarted, or our NAT has given us another port: there is no allocation
+				a.end(err)
+			}
+			return err
 		}
 	}
 	return &CodeError{op, 401}

@@ -99,7 +99,7 @@ func (s *Site) gate(src netip.AddrPort) (*vnet.UDPConn, error) {
 	n := s.gates[src.Addr()]
 	if n == nil {
 		var err error
-		if n, err = vnet.NewNet(&vnet.NetConfig{StaticIPs: []string{src.Addr().String()}}); err != nil {
+		if n, err = newNet(src.Addr()); err != nil {
 			return nil, err
 		}
 		if err = s.root.AddNet(n); err != nil {

@@ -35,7 +35,7 @@ func (s *Site) AddHost(addr netip.Addr) (*Host, error) {
 	case !s.cfg.NAT && (addr != s.cfg.Public || len(s.hosts) > 0):
 		return nil, fmt.Errorf("%w: a site without NAT has the one host %v", ErrConfig, s.cfg.Public)
 	}
-	n, err := vnet.NewNet(&vnet.NetConfig{StaticIPs: []string{addr.String()}})
+	n, err := newNet(addr)
 	if err != nil {
 		return nil, fmt.Errorf("vnetx: %w", err)
 	}

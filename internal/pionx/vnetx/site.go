@@ -99,7 +99,7 @@ func New(c *Config) (*Site, error) {
 
 // start builds the routers and connects the hosts to them. Called with mu held, or before anybody knows s.
 func (s *Site) start() error {
-	root, err := vnet.NewRouter(&vnet.RouterConfig{CIDR: "0.0.0.0/0", LoggerFactory: silence{}})
+	root, err := newRouter(&vnet.RouterConfig{CIDR: "0.0.0.0/0", LoggerFactory: silence{}})
 	if err != nil {
 		return fmt.Errorf("vnetx: %w", err)
 	}
@@ -107,7 +107,7 @@ func (s *Site) start() error {
 	root.AddChunkFilter(func(c vnet.Chunk) bool { return s.leaving(c, boot) })
 	var nat *vnet.Router
 	if s.cfg.NAT {
-		nat, err = vnet.NewRouter(&vnet.RouterConfig{
+		nat, err = newRouter(&vnet.RouterConfig{
 			CIDR:      s.cfg.LAN.String(),
 			StaticIPs: []string{s.cfg.Public.String()},
 			NATType: &vnet.NATType{

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 )
@@ -132,6 +133,20 @@ func TestManyGates(t *testing.T) {
 			t.Errorf("%d gates, want at most %d", len(s.gated), maxGates)
 		}
 	})
+}
+
+// TestMadeAtOnce makes sites in parallel, for the race detector: they share nothing.
+func TestMadeAtOnce(t *testing.T) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for range 8 {
+		s, _ := site(t, Config{NAT: true})
+		wg.Go(func() {
+			if _, err := s.AddHost(inner); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 func TestErrors(t *testing.T) {
