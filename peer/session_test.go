@@ -188,10 +188,10 @@ func TestCloseDeliversEverything(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := bytes.Repeat([]byte("runnel"), 100_000)
-		var receipt *flow.Receipt
+		var receipt *flow.Receipt // read once a is done
 		go func() {
-			receipt, err = f.Send(t.Context(), want)
-			if err != nil {
+			var err error
+			if receipt, err = f.Send(t.Context(), want); err != nil {
 				t.Error(err)
 			}
 			if err := a.Close(t.Context()); err != nil {

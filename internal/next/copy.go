@@ -24,12 +24,15 @@ func listFiles(ctx context.Context, root string) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// copyFiles copies the named regular files from one directory to another, with their permissions. A file that git still
-// lists but that has been removed is left out.
+// placed is where a file goes in the copy: what is written for the newest set waits in testdata/next of its package,
+// where neither the compiler nor go mod tidy looks.
+func placed(name string) string { return strings.Replace(name, "/testdata/next/", "/", 1) }
+
+// copyFiles copies the named regular files from one directory to another, with their permissions, to where they are
+// placed. A file that git still lists but that has been removed is left out.
 func copyFiles(from, to string, names []string) error {
 	for _, name := range names {
-		name = filepath.FromSlash(name)
-		src, dst := filepath.Join(from, name), filepath.Join(to, name)
+		src, dst := filepath.Join(from, filepath.FromSlash(name)), filepath.Join(to, filepath.FromSlash(placed(name)))
 		info, err := os.Lstat(src)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -59,6 +62,7 @@ func copyFiles(from, to string, names []string) error {
 func rewriteTree(dir string, names []string) (int, error) {
 	total := 0
 	for _, name := range names {
+		name = placed(name)
 		if !strings.HasSuffix(name, ".go") || slices.Contains(strings.Split(name, "/"), "testdata") {
 			continue
 		}

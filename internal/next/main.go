@@ -10,8 +10,8 @@
 // named (default: all). It needs git and, for the libraries, the Go module proxy or a filled module cache.
 //
 // Where the two sets differ in more than paths, a package under internal/pionx has two files: one with the build
-// constraint "!pionnext" for the set in use and one with "pionnext" for the newest, which is the tag that Next builds with.
-// Both import the set in use, so that the go.mod of the repository names one set only; Next rewrites both.
+// constraint "!pionnext" for the set in use, and one with "pionnext", in its testdata/next, for the newest. Next moves the
+// second beside the first and builds with that tag. Both import the set in use; Next rewrites both.
 //
 // With -keep the copy stays, and its place is printed, to go on by hand.
 package main
