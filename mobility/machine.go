@@ -54,7 +54,7 @@ type Machine struct {
 }
 
 // New returns a machine for a session whose handshake was completed by the path first, which therefore is
-// validated. It panics if c.Rand is nil.
+// validated unless c.Unproven says otherwise. It panics if c.Rand is nil.
 func New(now time.Time, first Candidate, c *Config) *Machine {
 	if c == nil || c.Rand == nil {
 		panic("mobility: Config.Rand is required")
@@ -65,6 +65,10 @@ func New(now time.Time, first Candidate, c *Config) *Machine {
 	}
 	p.Kind = max(p.Kind, p.Key.Kind())
 	m := &Machine{c: *c, cur: p, paths: []*path{p}, switchedAt: now}
+	if c.Unproven > 0 {
+		p.proven, p.valid, p.recv, p.lastAnswer = false, false, c.Unproven, time.Time{}
+		m.start(now, p, tryCandidate)
+	}
 	m.keepaliveWait = m.jitter(m.c.keepalive()*85/100, m.c.keepalive()*30/100)
 	return m
 }

@@ -25,6 +25,11 @@ type Config struct {
 	// Rand fills b with bytes that no one can guess (crypto/rand.Read). Challenges are made of them, and jitter.
 	Rand func(b []byte)
 
+	// Unproven, if positive, says that the first path has brought so many bytes but has not been seen to carry any
+	// there: whoever completed the handshake may have given a false address. It is challenged at once, and until it
+	// answers its budget is that of any path without proof.
+	Unproven int
+
 	// Keepalive is how long nothing may be received on the current path before a ping is sent, give or take 15 %.
 	// NATs forget a mapping after 30 s or more of silence. If zero, 15 s; if negative, no pings are sent; never less
 	// than a second.

@@ -65,7 +65,7 @@ type Config struct {
 	IdleTimeout time.Duration
 
 	// KeepAlive is how long a session may be silent before the peer is asked for a sign of life, which also keeps
-	// NAT mappings alive. If zero, 15 s. If negative, never.
+	// NAT mappings alive. If zero, 15 s; never more than a third of IdleTimeout. If negative, never.
 	KeepAlive time.Duration
 
 	// MaxMessage is the size in bytes of the largest message that a peer may send. If zero, 16 MiB.
@@ -78,7 +78,7 @@ type Config struct {
 	// MaxSessions bounds the sessions of an endpoint, those being established included. If zero, 4096.
 	MaxSessions int
 
-	// MaxHandshakes bounds the sessions that peers may be establishing at one time. If zero, 256.
+	// MaxHandshakes bounds the sessions that peers may be establishing at one time. If zero, 64.
 	MaxHandshakes int
 
 	// Backlog is how many established sessions wait for [Endpoint.Accept]. Beyond it, peers are refused.
@@ -101,7 +101,7 @@ const (
 	defaultIdleTimeout      = 30 * time.Second
 	defaultKeepAlive        = 15 * time.Second
 	defaultMaxSessions      = 4096
-	defaultMaxHandshakes    = 256
+	defaultMaxHandshakes    = 64
 	defaultBacklog          = 128
 )
 
@@ -139,6 +139,9 @@ func (c *Config) clone() (*Config, error) {
 	}
 	if d.KeepAlive == 0 {
 		d.KeepAlive = defaultKeepAlive
+	}
+	if d.IdleTimeout > 0 {
+		d.KeepAlive = min(d.KeepAlive, d.IdleTimeout/3)
 	}
 	return &d, nil
 }

@@ -24,7 +24,7 @@ func (d *datagram) bytes() []byte { return d.buf[:d.n] }
 // handleRunnel hands a Runnel packet to its session, named by the session ID in it and not by its address, or to
 // the gate for those that have no session yet. b is the caller's.
 func (e *Endpoint) handleRunnel(via int32, b []byte, from netip.AddrPort) {
-	if len(b) == 0 || len(b) > udp.BufferSize {
+	if len(b) == 0 || len(b) > udp.BufferSize || via == 0 && e.cfg.Policy.RelayOnly {
 		e.drop(dropMalformed)
 		return
 	}

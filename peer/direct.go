@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,17 +42,17 @@ const (
 	opensPerSec   = 500 // sealed offers opened a second, at most: each costs a key agreement and a signature check
 )
 
-// A directDial is the dialler's half, owned by the session's loop.
+// A directDial is the dialler's half, owned by the session's loop. Each address is dialled on its own, so that one
+// that leads nowhere, or to somebody else, does not keep the others from being used.
 type directDial struct {
 	addrs  []netip.AddrPort
 	random [randomLen]byte
 	wait   time.Duration
-	open   []byte // the Open packet, once a cookie is here
-	addr   netip.AddrPort
+	opens  map[netip.AddrPort][]byte // the Open packet for each address that has sent a cookie
 }
 
 func newDirectDial(t Target) *directDial {
-	d := &directDial{wait: directResend}
+	d := &directDial{wait: directResend, opens: make(map[netip.AddrPort][]byte)}
 	for _, a := range t.Addrs[:min(len(t.Addrs), maxAddrs)] {
 		d.addrs = append(d.addrs, netip.AddrPortFrom(a.Addr().Unmap(), a.Port()))
 	}
@@ -64,31 +65,30 @@ func (d *directDial) start(s *Session, now time.Time) {
 	d.send(s, now)
 }
 
-// send sends what is due: Init to every address, or Open to the one that has answered.
+// send sends what is due: Open to the addresses that have sent a cookie, Init to the others.
 func (d *directDial) send(s *Session, now time.Time) {
-	if d.open != nil {
-		_ = s.e.writeDirect(d.open, d.addr)
-	} else {
-		b := newDirect(wire.FirstInit, d.random)
-		tag := initTag(s.id, d.random)
-		b = append(b, tag[:]...)
-		b = append(b, make([]byte, initLen-len(b))...)
-		for _, a := range d.addrs {
-			_ = s.e.writeDirect(b, a)
+	first := newDirect(wire.FirstInit, d.random)
+	tag := initTag(s.id, d.random)
+	first = append(first, tag[:]...)
+	first = append(first, make([]byte, initLen-len(first))...)
+	for _, a := range d.addrs {
+		if open := d.opens[a]; open != nil {
+			_ = s.e.writeDirect(open, a)
+		} else {
+			_ = s.e.writeDirect(first, a)
 		}
 	}
 	s.at.resendAt = now.Add(d.wait)
 	d.wait = min(2*d.wait, maxDirectWait)
 }
 
-// handleRetry takes the cookie of the address that answered first.
-func (d *directDial) handleRetry(s *Session, now time.Time, cookie []byte, from netip.AddrPort) {
-	if d.open != nil {
+// handleRetry takes the cookie of one of the addresses dialled.
+func (d *directDial) handleRetry(s *Session, cookie []byte, from netip.AddrPort) {
+	if d.opens[from] != nil || !slices.Contains(d.addrs, from) {
 		return
 	}
-	d.addr, d.wait = from, directResend
-	d.open = append(append(newDirect(wire.FirstOpen, d.random), cookie...), s.at.payload...)
-	d.send(s, now)
+	d.opens[from] = append(append(newDirect(wire.FirstOpen, d.random), cookie...), s.at.payload...)
+	_ = s.e.writeDirect(d.opens[from], from)
 }
 
 // A directAnswer is how the listener answers an Open packet.
@@ -155,9 +155,9 @@ func (g *gate) handle(b []byte, from netip.AddrPort) {
 			return
 		}
 		cookie := append([]byte(nil), rest...)
-		s.tell(func(now time.Time) {
+		s.tell(func(time.Time) {
 			if s.at != nil && s.at.dial != nil && !s.at.haveSID {
-				s.at.dial.handleRetry(s, now, cookie, from)
+				s.at.dial.handleRetry(s, cookie, from)
 			}
 		})
 	case wire.FirstOpen:
@@ -206,7 +206,7 @@ func (g *gate) handleAnswer(random [randomLen]byte, rest []byte, from netip.Addr
 		switch m.Kind {
 		case signaling.KindAnswer:
 			s.handleAnswer(now, m)
-			s.addTarget(now, mobility.Candidate{Key: mobility.Key{Remote: from}, Kind: mobility.Direct})
+			s.addTarget(now, mobility.Candidate{Key: mobility.Key{Remote: from}, Kind: mobility.Direct}, true)
 		case signaling.KindBye:
 			s.handleBye(now, m)
 		}

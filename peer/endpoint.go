@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,13 +41,18 @@ type Endpoint struct {
 	ctx    context.Context //nolint:containedctx // ends with the endpoint, bounds its background work
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // everything the endpoint started
+	shut   chan struct{}  // closed when Close is through
 
-	accepts  chan *Session // established, not yet accepted
 	replay   signaling.ReplayGuard
 	replayMu sync.Mutex
 
 	mu       sync.Mutex
 	closed   bool
+	accepts  []*Session             // established, not yet accepted
+	accepted chan struct{}          // closed, and replaced, when there are more
+	lastTime time.Time              // of the latest signaling message made
+	deciding map[ID]*decision       // offers that Config.Authorize is asked about
+	next     map[ID]*Session        // being established in place of the session in peers
 	peers    map[ID]*Session        // the session of each peer, being established or live
 	sessions map[*Session]struct{}  // all that have a loop, superseded and closing ones too
 	attempts map[attemptID]*Session // whom an answer or a candidate belongs to
@@ -82,7 +88,10 @@ func Listen(ctx context.Context, c *Config) (*Endpoint, error) {
 	e := &Endpoint{
 		cfg:      cfg,
 		id:       signaling.IDFromKey(cfg.Key),
-		accepts:  make(chan *Session, cfg.Backlog),
+		accepted: make(chan struct{}),
+		shut:     make(chan struct{}),
+		deciding: make(map[ID]*decision),
+		next:     make(map[ID]*Session),
 		peers:    make(map[ID]*Session),
 		sessions: make(map[*Session]struct{}),
 		attempts: make(map[attemptID]*Session),
@@ -127,46 +136,78 @@ func (e *Endpoint) LocalAddrs() []netip.AddrPort {
 // Accept waits for the next session that a peer has opened. Sessions that this endpoint dialled are not among
 // them. It returns an error that is [net.ErrClosed] when the endpoint is closed.
 func (e *Endpoint) Accept(ctx context.Context) (*Session, error) {
-	select { // a session at hand wins over a cancelled context
-	case s := <-e.accepts:
-		return s, nil
-	default:
+	for {
+		e.mu.Lock()
+		if len(e.accepts) > 0 { // also with a cancelled context
+			s := e.accepts[0]
+			e.accepts = e.accepts[1:]
+			e.mu.Unlock()
+			return s, nil
+		}
+		more := e.accepted
+		e.mu.Unlock()
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-e.ctx.Done():
+			return nil, errEndpointClosed
+		}
 	}
-	select {
-	case s := <-e.accepts:
-		return s, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-e.ctx.Done():
-		return nil, errEndpointClosed
+}
+
+// offerAccept puts an established session in line for Accept. It reports false if the line is full of living ones.
+// A session that has ended stays in line, for what it brought may still be read.
+func (e *Endpoint) offerAccept(s *Session) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.accepts) >= e.cfg.Backlog {
+		dead := slices.IndexFunc(e.accepts, func(s *Session) bool { return s.Err() != nil })
+		if dead < 0 {
+			return false
+		}
+		e.accepts = slices.Delete(e.accepts, dead, dead+1)
 	}
+	e.accepts = append(e.accepts, s)
+	close(e.accepted)
+	e.accepted = make(chan struct{})
+	return true
 }
 
 var errEndpointClosed = &CloseError{Code: CodeShutdown}
 
 // Close closes every session in good order, as [Session.Close] does, until ctx ends, then at once; it releases the
-// sockets and the relays and closes the Signaler. When it returns, no goroutine of the endpoint is left.
+// sockets and the relays and closes the Signaler. When it returns, no goroutine of the endpoint is left. Calling it
+// again while it is at work waits for it, and hastens it when the later ctx ends.
 func (e *Endpoint) Close(ctx context.Context) error {
 	e.mu.Lock()
-	if e.closed {
-		e.mu.Unlock()
-		e.wg.Wait()
-		return nil
-	}
+	first := !e.closed
 	e.closed = true
-	all := make([]*Session, 0, len(e.sessions))
-	for s := range e.sessions {
-		all = append(all, s)
-	}
 	e.mu.Unlock()
+	if first {
+		go e.close(ctx)
+	} else {
+		go func() {
+			select {
+			case <-e.shut:
+			case <-ctx.Done():
+				e.eachSession(func(s *Session) { s.post(s.kill) })
+			}
+		}()
+	}
+	<-e.shut
+	return nil
+}
 
+func (e *Endpoint) close(ctx context.Context) {
+	defer close(e.shut)
 	var sessions sync.WaitGroup
-	for _, s := range all {
+	e.eachSession(func(s *Session) {
 		sessions.Go(func() {
 			s.shutdown(ctx)
 			<-s.gone
 		})
-	}
+	})
 	sessions.Wait()
 
 	e.cancel()
@@ -179,7 +220,19 @@ func (e *Endpoint) Close(ctx context.Context) error {
 		_ = s.conn.Close()
 	}
 	e.wg.Wait()
-	return nil
+}
+
+// stamp returns the time for a signaling message: later than that of every message before, so that the order in
+// which an endpoint has made its messages can be told from them.
+func (e *Endpoint) stamp(now time.Time) time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now = now.Truncate(time.Millisecond)
+	if !now.After(e.lastTime) {
+		now = e.lastTime.Add(time.Millisecond)
+	}
+	e.lastTime = now
+	return now
 }
 
 // route returns the session that receives packets under sid.

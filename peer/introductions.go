@@ -98,48 +98,73 @@ func (e *Endpoint) succeed(old *Session, m *signaling.Message, direct *directAns
 	e.welcome(old.id, m, direct, old)
 }
 
+// A decision is an offer that Config.Authorize is being asked about. A newer offer of the same peer takes its place.
+type decision struct {
+	m      *signaling.Message
+	direct *directAnswer
+	old    *Session
+}
+
 // welcome starts a session that a peer has asked for, if it is authorised. old is the peer's present session, if
-// any; it goes on until the new one is established.
+// any; it goes on until the new one is established. At any time a peer has one offer under consideration and one
+// session that is being established in place of another, however many it asks for.
 func (e *Endpoint) welcome(from ID, m *signaling.Message, direct *directAnswer, old *Session) {
 	e.mu.Lock()
+	if d := e.deciding[from]; d != nil {
+		*d = decision{m, direct, old}
+		e.mu.Unlock()
+		return
+	}
+	if n := e.next[from]; n != nil && n != old {
+		n.post(func(now time.Time) { n.handleOffer(now, m, direct) })
+		e.mu.Unlock()
+		return
+	}
 	if e.closed || e.inbound >= e.cfg.MaxHandshakes || len(e.sessions) >= e.cfg.MaxSessions {
 		e.mu.Unlock()
 		e.drop(dropTooMany)
 		return
 	}
 	e.inbound++
-	e.mu.Unlock()
 	if e.cfg.Authorize == nil {
-		e.admit(from, m, direct, old)
+		e.admitLocked(from, decision{m, direct, old})
+		e.mu.Unlock()
 		return
 	}
-	e.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(e.ctx, e.cfg.HandshakeTimeout)
-		defer cancel()
-		if err := e.cfg.Authorize(ctx, from); err != nil {
-			e.log.Info("peer refused", slog.String("peer", from.Short()), slog.Any("err", err))
-			e.mu.Lock()
-			e.inbound--
-			e.mu.Unlock()
-			e.refuse(from, m, direct)
-			return
-		}
-		e.admit(from, m, direct, old)
-	})
+	e.deciding[from] = &decision{m, direct, old}
+	e.mu.Unlock()
+	e.wg.Go(func() { e.decide(from) })
 }
 
-// admit makes the session for an authorised offer; its place in e.inbound is taken already.
-func (e *Endpoint) admit(from ID, m *signaling.Message, direct *directAnswer, old *Session) {
+// decide asks Config.Authorize about a peer.
+func (e *Endpoint) decide(from ID) {
+	ctx, cancel := context.WithTimeout(e.ctx, e.cfg.HandshakeTimeout)
+	defer cancel()
+	err := e.cfg.Authorize(ctx, from)
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	cur := e.peers[from]
+	d := e.deciding[from]
+	delete(e.deciding, from)
+	if err == nil {
+		e.admitLocked(from, *d)
+		e.mu.Unlock()
+		return
+	}
+	e.inbound--
+	e.mu.Unlock()
+	e.log.Info("peer refused", slog.String("peer", from.Short()), slog.Any("err", err))
+	e.refuse(from, d.m, d.direct)
+}
+
+// admitLocked makes the session for an authorised offer; its place in e.inbound is taken already. e.mu is held.
+func (e *Endpoint) admitLocked(from ID, d decision) {
 	if e.closed {
 		e.inbound--
 		return
 	}
-	if cur != nil && cur != old { // dialled, or offered again, while Authorize was asked
+	cur := e.peers[from]
+	if cur != nil && cur != d.old { // dialled while Authorize was asked
 		e.inbound--
-		cur.post(func(now time.Time) { cur.handleOffer(now, m, direct) })
+		cur.post(func(now time.Time) { cur.handleOffer(now, d.m, d.direct) })
 		return
 	}
 	s := e.newSession(from)
@@ -147,15 +172,41 @@ func (e *Endpoint) admit(from ID, m *signaling.Message, direct *directAnswer, ol
 	e.sessions[s] = struct{}{}
 	if cur == nil {
 		e.peers[from] = s
+	} else {
+		e.next[from] = s
 	}
-	s.post(func(now time.Time) { s.startAnswer(now, m, direct) })
+	s.post(func(now time.Time) { s.startAnswer(now, d.m, d.direct) })
 	s.start()
+}
+
+// wantedByPeer notes that the peer has asked for a session that this side has dialled.
+func (e *Endpoint) wantedByPeer(s *Session) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !s.inbound {
+		s.inbound = true
+		e.inbound++
+	}
+}
+
+// gaveUp says whether nobody waits for s any more.
+func (e *Endpoint) gaveUp(s *Session) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return s.abandoned
+}
+
+// wantedHere says whether this side has dialled s and still waits for it.
+func (e *Endpoint) wantedHere(s *Session) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !s.abandoned && (s.held || s.dialers > 0)
 }
 
 // refuse tells a peer that it is not authorised.
 func (e *Endpoint) refuse(to ID, offer *signaling.Message, direct *directAnswer) {
 	m := &signaling.Message{
-		Kind: signaling.KindBye, ID: offer.ID, Attempt: offer.Attempt, Time: time.Now(), Code: uint64(CodeRefused),
+		Kind: signaling.KindBye, ID: offer.ID, Attempt: offer.Attempt, Time: e.stamp(time.Now()), Code: uint64(CodeRefused),
 	}
 	payload, err := signaling.Seal(e.cfg.Key, to, m)
 	if err != nil {
@@ -165,12 +216,15 @@ func (e *Endpoint) refuse(to ID, offer *signaling.Message, direct *directAnswer)
 		direct.send(payload)
 		return
 	}
-	e.signalOnce(to, payload)
+	e.signalAfter(nil, to, payload)
 }
 
-// signalOnce sends a message that nothing depends on.
-func (e *Endpoint) signalOnce(to ID, payload []byte) {
+// signalAfter sends a message that nothing depends on, when another has been sent.
+func (e *Endpoint) signalAfter(other <-chan struct{}, to ID, payload []byte) {
 	e.wg.Go(func() {
+		if other != nil {
+			<-other // ends with the endpoint at the latest
+		}
 		ctx, cancel := context.WithTimeout(e.ctx, signalTimeout)
 		defer cancel()
 		_ = e.cfg.Signaler.Send(ctx, to, payload)
@@ -189,6 +243,9 @@ func (e *Endpoint) established(s *Session) {
 		e.mu.Unlock()
 		return
 	}
+	if e.next[s.id] == s {
+		delete(e.next, s.id)
+	}
 	old := e.peers[s.id]
 	e.peers[s.id] = s
 	ours := s.held || s.dialers > 0
@@ -199,21 +256,27 @@ func (e *Endpoint) established(s *Session) {
 	if ours {
 		return
 	}
-	select {
-	case e.accepts <- s:
-	default:
+	if !e.offerAccept(s) {
 		s.post(func(now time.Time) {
 			s.end(now, &CloseError{Code: CodeRefused, Reason: "too many sessions wait"}, true)
 		})
 	}
 }
 
-// retire takes s from among the live sessions: the next dial starts another.
+// retire takes s from among the live sessions: the next dial starts another, or joins the one that was being
+// established in its place.
 func (e *Endpoint) retire(s *Session) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.next[s.id] == s {
+		delete(e.next, s.id)
+	}
 	if e.peers[s.id] == s {
 		delete(e.peers, s.id)
+		if n := e.next[s.id]; n != nil {
+			e.peers[s.id] = n
+			delete(e.next, s.id)
+		}
 	}
 	if s.inbound {
 		s.inbound = false

@@ -74,7 +74,6 @@ type Session struct {
 	stage     Stage
 	timeline  []Mark
 	born      time.Time
-	sids      []wire.SessionID // every session ID of ours that is routed to us
 	local     wire.SessionID
 	remote    wire.SessionID
 	role      seal.Role
@@ -91,7 +90,8 @@ type Session struct {
 	out       []byte
 	outbox    []outgoing
 	sending   bool
-	agentEnd  time.Time // when the ICE agent has had its time
+	lastSent  chan struct{} // closed when the latest message has been sent; nil if there was none
+	agentEnd  time.Time     // when the ICE agent has had its time
 	closeAt   closer
 	counts    counters
 }
@@ -147,8 +147,8 @@ func (s *Session) Err() error {
 // the session ended if it did, or ctx's error.
 func (s *Session) Ready(ctx context.Context) error {
 	select {
-	case <-s.ready:
-		return nil
+	case <-s.done:
+		return s.err
 	default:
 	}
 	select {
@@ -335,9 +335,7 @@ func (s *Session) finish() {
 		s.runPosted(time.Now())
 	}
 	s.e.forget(s)
-	for _, sid := range s.sids {
-		s.e.routes.Delete(sid)
-	}
+	s.e.routes.Delete(s.local)
 	close(s.gone)
 }
 

@@ -55,6 +55,7 @@ func (s *Session) Abort(code Code, reason string) {
 	if len(reason) > wire.MaxCloseReason {
 		reason = reason[:wire.MaxCloseReason]
 	}
+	s.e.retire(s) // the next dial starts another
 	s.post(func(now time.Time) { s.abort(now, &CloseError{Code: code, Reason: reason}) })
 }
 
@@ -78,18 +79,21 @@ func (s *Session) shutdown(ctx context.Context) {
 	case <-s.done:
 	case <-ctx.Done():
 	}
-	s.post(func(now time.Time) {
-		s.end(now, errEndpointClosed, true)
-		s.phase = phaseGone
-	})
+	s.post(s.kill)
+}
+
+// kill ends the session at once and leaves no time for lingering.
+func (s *Session) kill(now time.Time) {
+	s.end(now, errEndpointClosed, true)
+	s.phase = phaseGone
 }
 
 func (s *Session) wantClose(now time.Time, code Code) {
-	if s.phase < phaseReady {
+	if s.phase < phaseReady && s.mux.Idle() { // nothing waits for the session to be established
 		s.failSetup(now, errCanceled)
 		return
 	}
-	if s.phase == phaseReady && !s.closeAt.wanted {
+	if s.phase <= phaseReady && !s.closeAt.wanted {
 		s.closeAt.wanted, s.closeAt.code = true, code
 	}
 }
@@ -100,6 +104,7 @@ func (s *Session) pollClose(now time.Time) {
 		return
 	}
 	s.phase, s.delivered = phaseClosing, true
+	s.e.retire(s)
 	s.sendClose(now, wire.Close{Code: uint64(s.closeAt.code)})
 }
 

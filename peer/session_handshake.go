@@ -49,21 +49,36 @@ func (s *Session) sendHandshake(at *setup, b []byte) {
 	if len(at.flight) < maxFlight {
 		at.flight = append(at.flight, b)
 	}
+	if at.role == seal.Responder { // answers where packets come from, and no more than three times as much
+		if at.havePath && at.out+len(b) <= 3*at.in {
+			at.out += len(b)
+			s.writeHandshake(at.path.Key, b)
+		}
+		return
+	}
 	if at.havePath {
 		s.writeHandshake(at.path.Key, b)
 		if at.sends++; at.sends <= maxFlightSends*maxFlight {
 			return
 		}
 	}
+	// A way that ICE has found open gets every repetition. One that the peer has merely named gets the first, the
+	// second, the fourth, the eighth …: the peer must not be able to point us at somebody.
+	at.tries++
+	all := at.tries&(at.tries-1) == 0
 	for _, t := range at.targets {
-		if !at.havePath || t.Key != at.path.Key {
+		if (all || t.open) && (!at.havePath || t.Key != at.path.Key) {
 			s.writeHandshake(t.Key, b)
 		}
 	}
 }
 
 func (s *Session) writeHandshake(k mobility.Key, b []byte) {
-	s.out = wire.AppendHandshake(s.out[:0], s.at.remoteSID, b, handshakePad)
+	pad := 0
+	if s.at.role == seal.Initiator { // so that the answer may be as long as it is
+		pad = handshakePad
+	}
+	s.out = wire.AppendHandshake(s.out[:0], s.at.remoteSID, b, pad)
 	s.write(k, s.out)
 }
 
@@ -82,7 +97,11 @@ func (s *Session) handleHandshake(now time.Time, d *datagram) {
 			s.mark("handshake", now)
 		}
 		if !at.havePath || at.path.Kind == mobility.Relayed || c.Kind == mobility.Direct {
+			if at.path.Key != c.Key {
+				at.in, at.out = 0, 0
+			}
 			at.path, at.havePath = c, true
+			at.in += d.n
 		}
 		at.flight, at.sends = at.flight[:0], 0
 	}

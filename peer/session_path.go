@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-98f0d4c2/runnel/internal/seal"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 	"github.com/seed-98f0d4c2/runnel/mobility"
 )
@@ -20,9 +21,13 @@ type remotePaths struct {
 	permitted []netip.Addr     // let in at our relays on this session's behalf
 }
 
+// maxPermitted bounds the addresses of one peer that are let in at our relays, which allow a few hundred in all: one
+// as the internet sees it, one for each of two relays.
+const maxPermitted = 3
+
 // permit lets an address of the peer in at our relays.
 func (p *remotePaths) permit(e *Endpoint, ip netip.Addr) {
-	if slices.Contains(p.permitted, ip) {
+	if slices.Contains(p.permitted, ip) || len(p.permitted) >= maxPermitted {
 		return
 	}
 	p.permitted = append(p.permitted, ip)
@@ -48,14 +53,20 @@ func (s *Session) kindOf(via int32, from netip.AddrPort) mobility.Kind {
 
 // startPaths starts the path machine on the way that the handshake took, and tells it of the others.
 func (s *Session) startPaths(now time.Time, at *setup) {
+	unproven := 0
+	if at.role == seal.Responder { // the dialler has answered from there, but may have heard us elsewhere
+		unproven = at.in
+	}
 	s.mob = mobility.New(now, at.path, &mobility.Config{
 		Policy:    s.e.cfg.Policy,
+		Unproven:  unproven,
 		Keepalive: s.e.cfg.KeepAlive,
 		Rand:      func(b []byte) { _, _ = rand.Read(b) },
 	})
+	s.mob.HandleSent(now, at.path.Key, at.out)
 	for _, t := range at.targets {
 		if t.Key != at.path.Key && (t.Kind == mobility.Relayed || at.checked) {
-			s.mob.HandleCandidate(now, t)
+			s.mob.HandleCandidate(now, t.Candidate)
 		}
 	}
 }

@@ -68,8 +68,8 @@ func (s *Session) beginPacket() (pn uint64, hdr int) {
 // that is not the flow machine's.
 func (s *Session) finishPacket(now time.Time, k mobility.Key, pn uint64, hdr int, driver bool) {
 	pkt := s.keys.Seal(s.out, hdr, pn)
-	if pkt == nil {
-		s.end(now, &CloseError{Code: CodeExhausted}, false)
+	if pkt == nil { // later: whoever calls may be about to end the session himself
+		s.post(func(now time.Time) { s.end(now, &CloseError{Code: CodeExhausted}, false) })
 		return
 	}
 	if s.proofFrom < 0 && s.proof != nil {

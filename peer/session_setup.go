@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/seal"
@@ -32,6 +33,10 @@ func (s *Session) startOffer(now time.Time, dial *directDial) {
 		s.failSetup(now, err)
 		return
 	}
+	if s.e.gaveUp(s) { // asked once the offer has its time: that of a later dial is later, and it counts
+		s.failSetup(now, errCanceled)
+		return
+	}
 	s.e.expect(at.id, s)
 	s.mark("offer", now)
 	if dial != nil {
@@ -46,9 +51,11 @@ func (s *Session) startOffer(now time.Time, dial *directDial) {
 // adopt makes at the session's setup, in place of the one before.
 func (s *Session) adopt(at *setup) {
 	s.dropSetup()
+	if s.local != 0 {
+		s.e.routes.Delete(s.local)
+	}
 	s.at = at
 	s.role, s.local = at.role, at.localSID
-	s.sids = append(s.sids, at.localSID)
 }
 
 // resendOffer repeats an unanswered offer: signaling is best effort.
@@ -79,7 +86,9 @@ func (s *Session) handleOffer(now time.Time, m *signaling.Message, direct *direc
 	case s.phase == phaseSetup && s.role == seal.Initiator && s.e.id.Compare(s.id) < 0:
 		// Glare: both have dialled. The offer of the smaller ID stands, and the peer, who applies the same rule,
 		// is answering ours.
+		s.e.wantedByPeer(s)
 	case s.phase == phaseSetup:
+		s.e.wantedByPeer(s)
 		s.startAnswer(now, m, direct)
 	default: // the peer has restarted, or has lost the session
 		s.e.succeed(s, m, direct)
@@ -163,7 +172,9 @@ func (s *Session) addRemote(now time.Time, list []signaling.Candidate) {
 			continue
 		}
 		at.remote = append(at.remote, c)
-		s.paths.permit(s.e, c.Addr.Addr())
+		if c.Kind != kindHost || !c.Addr.Addr().IsPrivate() && !c.Addr.Addr().Is6() {
+			s.paths.permit(s.e, c.Addr.Addr())
+		}
 		if c.Kind == kindRelay {
 			s.paths.relayed = append(s.paths.relayed, c.Addr)
 		} else if at.agent != nil {
@@ -172,7 +183,7 @@ func (s *Session) addRemote(now time.Time, list []signaling.Candidate) {
 			}
 		}
 		for _, t := range s.waysTo(c) {
-			s.addTarget(now, t)
+			s.addTarget(now, t, false)
 		}
 	}
 }
@@ -194,22 +205,27 @@ func (s *Session) waysTo(c signaling.Candidate) []mobility.Candidate {
 }
 
 // addTarget adds a way to the peer: for handshake packets while there are no keys, for the path machine later.
-func (s *Session) addTarget(now time.Time, c mobility.Candidate) {
+func (s *Session) addTarget(now time.Time, c mobility.Candidate, open bool) {
 	if s.mob != nil {
 		s.mob.HandleCandidate(now, c)
 		return
 	}
 	at := s.at
-	if at == nil || len(at.targets) >= maxTargets {
+	if at == nil {
 		return
 	}
-	for _, t := range at.targets {
-		if t.Key == c.Key {
-			return
-		}
+	i := slices.IndexFunc(at.targets, func(t target) bool { return t.Key == c.Key })
+	switch {
+	case i >= 0 && (at.targets[i].open || !open):
+		return
+	case i >= 0:
+		at.targets[i].open = true
+	case len(at.targets) >= maxTargets:
+		return
+	default:
+		at.targets = append(at.targets, target{c, open})
 	}
-	at.targets = append(at.targets, c)
-	if !at.havePath && at.haveSID {
+	if at.role == seal.Initiator && !at.havePath && at.haveSID {
 		for _, b := range at.flight {
 			s.writeHandshake(c.Key, b)
 		}
@@ -218,6 +234,14 @@ func (s *Session) addTarget(now time.Time, c mobility.Candidate) {
 
 // candidatesChanged tells the peer of addresses that this endpoint has learnt since, and tries new relays.
 func (s *Session) candidatesChanged(now time.Time) {
+	if s.mob != nil && s.phase <= phaseReady { // a new relay is a new way to the peer's relay
+		for _, addr := range s.paths.relayed {
+			for _, via := range s.e.relays.vias(addr.Addr()) {
+				k := mobility.Key{Via: via, Remote: addr}
+				s.mob.HandleCandidate(now, mobility.Candidate{Key: k, Kind: mobility.Relayed})
+			}
+		}
+	}
 	at := s.at
 	if at == nil || at.direct || s.phase > phaseReady {
 		return
@@ -225,7 +249,7 @@ func (s *Session) candidatesChanged(now time.Time) {
 	if at.haveSID {
 		for _, c := range at.remote {
 			for _, t := range s.waysTo(c) {
-				s.addTarget(now, t)
+				s.addTarget(now, t, false)
 			}
 		}
 	}
@@ -243,7 +267,7 @@ next:
 		return
 	}
 	at.told = append(at.told, fresh...)
-	m := at.message(signaling.KindCandidates, now)
+	m := s.message(at, signaling.KindCandidates, now)
 	m.Candidates = fresh
 	payload, err := signaling.Seal(s.e.cfg.Key, s.id, m)
 	if err != nil {
@@ -263,7 +287,7 @@ func (s *Session) handleDirectPath(now time.Time, addr netip.AddrPort) {
 		s.at.checked = true
 		s.mark("check", now)
 	}
-	s.addTarget(now, c)
+	s.addTarget(now, c, true)
 }
 
 // established is called when the peer has proven its identity.
@@ -297,18 +321,31 @@ func (s *Session) failSetup(now time.Time, err error) {
 	s.endWith(now, &DialError{ID: s.id, Stage: s.stage, Err: err}, &CloseError{Code: code})
 }
 
-// sayBye tells the peer by signaling that this try is over.
+// sayBye tells the peer by signaling that this try is over, behind what is still being sent.
 func (s *Session) sayBye(now time.Time, code Code) {
-	m := s.at.message(signaling.KindBye, now)
-	m.Code = uint64(code)
-	if payload, err := signaling.Seal(s.e.cfg.Key, s.id, m); err == nil {
-		s.e.signalOnce(s.id, payload)
+	s.outbox = nil
+	if s.lastSent == nil {
+		return // nothing has been said yet
 	}
+	m := s.message(s.at, signaling.KindBye, now)
+	m.Code = uint64(code)
+	payload, err := signaling.Seal(s.e.cfg.Key, s.id, m)
+	if err != nil {
+		s.log.Error("bye not sealed", slog.Any("err", err))
+		return
+	}
+	s.e.signalAfter(s.lastSent, s.id, payload)
 }
 
 // handleBye ends the try when the peer says so by signaling.
 func (s *Session) handleBye(now time.Time, m *signaling.Message) {
 	if s.at == nil || s.phase != phaseSetup || s.at.id != attemptID(m.Attempt) {
+		return
+	}
+	if Code(m.Code) == CodeCanceled && !s.at.direct && s.e.wantedHere(s) {
+		// The peer has given up a dial that took the place of ours: ours goes on.
+		s.stage = StageSignaling
+		s.startOffer(now, nil)
 		return
 	}
 	var err error = &CloseError{Code: Code(m.Code), Reason: m.Reason, Remote: true}

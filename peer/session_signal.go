@@ -35,7 +35,10 @@ func (s *Session) signalNext() {
 	m := s.outbox[0]
 	s.outbox = s.outbox[1:]
 	s.sending = true
+	sent := make(chan struct{})
+	s.lastSent = sent
 	s.e.wg.Go(func() {
+		defer close(sent)
 		ctx, cancel := context.WithTimeout(s.e.ctx, signalTimeout)
 		defer cancel()
 		err := s.e.cfg.Signaler.Send(ctx, s.id, m.payload)

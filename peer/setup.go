@@ -54,14 +54,22 @@ type setup struct {
 
 	told     []signaling.Candidate // what the peer knows of us
 	remote   []signaling.Candidate // what we know of the peer
-	targets  []mobility.Candidate  // ways that handshake packets are tried on
+	targets  []target              // ways that handshake packets are tried on
+	tries    int                   // how often they were
 	path     mobility.Candidate    // the way the peer's handshake packets come by
 	havePath bool
 	checked  bool     // an authenticated connectivity check has arrived
 	flight   [][]byte // what we have sent since the peer was last heard
 	sends    int      // how often it went out on path
+	in, out  int      // bytes of handshake packets on path; the listener sends three times what it got there at most
 	early    []datagram
 	resendAt time.Time
+}
+
+// A target is a way that may lead to the peer.
+type target struct {
+	mobility.Candidate
+	open bool // an authenticated connectivity check has come by it
 }
 
 // newSetup makes what both roles need. The agent is nil when this endpoint hides its addresses.
@@ -93,9 +101,9 @@ func (s *Session) newAgent(role seal.Role) (*icex.Agent, error) {
 	})
 }
 
-// message starts a signaling message of this try.
-func (at *setup) message(kind signaling.Kind, now time.Time) *signaling.Message {
-	m := &signaling.Message{Kind: kind, Attempt: at.id, Time: now}
+// message starts a signaling message of a try.
+func (s *Session) message(at *setup, kind signaling.Kind, now time.Time) *signaling.Message {
+	m := &signaling.Message{Kind: kind, Attempt: at.id, Time: s.e.stamp(now)}
 	_, _ = rand.Read(m.ID[:])
 	return m
 }
@@ -118,7 +126,7 @@ func (s *Session) describe(m *signaling.Message, at *setup) {
 
 // makeOffer seals the offer of at.
 func (s *Session) makeOffer(now time.Time, at *setup) error {
-	m := at.message(signaling.KindOffer, now)
+	m := s.message(at, signaling.KindOffer, now)
 	s.describe(m, at)
 	m.Suites = suites()
 	if !at.direct { // with no rendezvous the offer must fit a datagram
@@ -145,7 +153,7 @@ func (s *Session) makeAnswer(now time.Time, at *setup, offer *signaling.Message)
 		return err
 	}
 	at.suite = suite
-	m := at.message(signaling.KindAnswer, now)
+	m := s.message(at, signaling.KindAnswer, now)
 	s.describe(m, at)
 	m.Suites = []string{suite.String()}
 	if !at.direct {

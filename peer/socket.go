@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 
 	"github.com/seed-98f0d4c2/runnel/internal/pionx/stunx"
 	"github.com/seed-98f0d4c2/runnel/internal/udp"
@@ -41,7 +42,11 @@ func openSockets(ctx context.Context, cfg *Config) ([]*socket, error) {
 		open("udp4", netip.AddrPortFrom(netip.IPv4Unspecified(), want.Port()), false)
 		open("udp6", netip.AddrPortFrom(netip.IPv6Unspecified(), want.Port()), true)
 	}
-	if len(socks) == 0 {
+	failed := slices.ContainsFunc(errs, func(err error) bool { return !errors.Is(err, errors.ErrUnsupported) })
+	if len(socks) == 0 || failed {
+		for _, s := range socks {
+			_ = s.conn.Close()
+		}
 		return nil, errors.Join(errs...)
 	}
 	return socks, nil

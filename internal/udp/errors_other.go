@@ -7,4 +7,9 @@ package udp
 
 import "syscall"
 
+// noFamily reports whether the host lacks an address family.
+func noFamily(no syscall.Errno) bool {
+	return no == syscall.EAFNOSUPPORT || no == syscall.EADDRNOTAVAIL
+}
+
 func temporary(no syscall.Errno) bool { return no.Temporary() }

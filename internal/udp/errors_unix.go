@@ -7,6 +7,12 @@ package udp
 
 import "syscall"
 
+// noFamily reports whether the host lacks an address family. With IPv6 switched off at run time Linux knows the family
+// but has no address of it.
+func noFamily(no syscall.Errno) bool {
+	return no == syscall.EAFNOSUPPORT || no == syscall.EADDRNOTAVAIL
+}
+
 func temporary(no syscall.Errno) bool {
 	switch no {
 	case syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EHOSTUNREACH, syscall.EHOSTDOWN,

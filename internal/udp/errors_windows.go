@@ -7,15 +7,20 @@ import "syscall"
 
 // Winsock errors that package syscall has no names for.
 const (
-	wsaEMSGSIZE     = syscall.Errno(10040)
-	wsaENETDOWN     = syscall.Errno(10050)
-	wsaENETUNREACH  = syscall.Errno(10051)
-	wsaENETRESET    = syscall.Errno(10052)
-	wsaECONNRESET   = syscall.Errno(10054)
-	wsaENOBUFS      = syscall.Errno(10055)
-	wsaECONNREFUSED = syscall.Errno(10061)
-	wsaEHOSTUNREACH = syscall.Errno(10065)
+	wsaEMSGSIZE      = syscall.Errno(10040)
+	wsaEAFNOSUPPORT  = syscall.Errno(10047)
+	wsaEADDRNOTAVAIL = syscall.Errno(10049)
+	wsaENETDOWN      = syscall.Errno(10050)
+	wsaENETUNREACH   = syscall.Errno(10051)
+	wsaENETRESET     = syscall.Errno(10052)
+	wsaECONNRESET    = syscall.Errno(10054)
+	wsaENOBUFS       = syscall.Errno(10055)
+	wsaECONNREFUSED  = syscall.Errno(10061)
+	wsaEHOSTUNREACH  = syscall.Errno(10065)
 )
+
+// noFamily reports whether the host lacks an address family.
+func noFamily(no syscall.Errno) bool { return no == wsaEAFNOSUPPORT || no == wsaEADDRNOTAVAIL }
 
 func temporary(no syscall.Errno) bool {
 	switch no {

@@ -5,9 +5,11 @@ package udp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 )
 
 // socketBuffer is what the socket buffers are raised toward, in bytes. The default of most systems holds about 150
@@ -16,6 +18,8 @@ const socketBuffer = 4 << 20
 
 // Listen opens a UDP socket of one family. network is "udp4" or "udp6"; a udp6 socket carries IPv6 only. If addr is
 // the zero AddrPort, all addresses of the host and a port chosen by the system are used.
+//
+// On a host that lacks the family the error is [errors.ErrUnsupported].
 //
 // The buffers of the socket are made as large as the system permits, up to 4 MiB each; less is no error.
 func Listen(ctx context.Context, network string, addr netip.AddrPort) (net.PacketConn, error) {
@@ -34,6 +38,10 @@ func Listen(ctx context.Context, network string, addr netip.AddrPort) (net.Packe
 	var lc net.ListenConfig
 	pc, err := lc.ListenPacket(ctx, network, addr.String())
 	if err != nil {
+		var no syscall.Errno
+		if errors.As(err, &no) && noFamily(no) {
+			return nil, fmt.Errorf("udp: %w: %w", errors.ErrUnsupported, err)
+		}
 		return nil, fmt.Errorf("udp: %w", err)
 	}
 	if c, ok := pc.(*net.UDPConn); ok {
