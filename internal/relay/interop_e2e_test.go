@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -98,16 +99,16 @@ var totals = regexp.MustCompile(`tot_send_msgs=(\d+), tot_recv_msgs=(\d+)`)
 func TestInteropUclient(t *testing.T) {
 	path := tool(t, "turnutils_uclient")
 	for name, args := range map[string][]string{
-		"udp, channels":              {},
-		"udp, indications":           {"-s"},
-		"udp, client to client":      {"-y"},
-		"udp, extra requests":        {"-G"},
-		"udp, padded channels":       {"-D"},
-		"tcp, channels":              {"-t"},
-		"tcp, indications":           {"-t", "-s"},
-		"tcp, client to client":      {"-t", "-y"},
-		"udp, family named":          {"-X"},
-		"tcp, random disconnections": {"-t", "-B"},
+		"udp, channels":             {},
+		"udp, indications":          {"-s"},
+		"udp, client to client":     {"-y"},
+		"udp, extra requests":       {"-G"},
+		"udp, padded channels":      {"-D"},
+		"tcp, channels":             {"-t"},
+		"tcp, indications":          {"-t", "-s"},
+		"tcp, client to client":     {"-t", "-y"},
+		"udp, family named":         {"-X"},
+		"tcp, after disconnections": {"-t"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, addr := interopRelay(t)
@@ -117,6 +118,10 @@ func TestInteropUclient(t *testing.T) {
 				"-W", secretOfTools, "-u", "alice", "-c", "-p", strconv.Itoa(int(addr.Port())), "-n", strconv.Itoa(messages),
 				"-m", strconv.Itoa(clients), "-l", "171", "-e", peer.Addr().String(), "-r", strconv.Itoa(int(peer.Port())),
 			}, args...)
+			if name == "tcp, after disconnections" {
+				// Clients that break off in the middle lose messages, as they must. They must not harm who comes next.
+				run(t, path, append(slices.Clone(args), "-B", addr.Addr().String())...)
+			}
 			out := run(t, path, append(args, addr.Addr().String())...)
 			all := totals.FindAllStringSubmatch(out, -1)
 			if len(all) == 0 {
