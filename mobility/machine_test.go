@@ -264,3 +264,43 @@ func BenchmarkPacket(b *testing.B) {
 		m.NextTimeout()
 	}
 }
+
+// The first path of a session that has proven nothing has the budget of any such path until it answers.
+func TestUnprovenFirstPath(t *testing.T) {
+	first, other := direct("192.0.2.1:1"), direct("192.0.2.2:1")
+	r := newRigWith(t, first, &Config{Unproven: 500})
+	if got := r.m.Budget(first.Key); got < 1400 || got > 1800 {
+		t.Errorf("budget after 500 bytes is %d, want three times as much and a few challenges", got)
+	}
+	r.drain()
+	r.m.HandleSent(r.now, first.Key, 1500)
+	if got := r.m.Budget(first.Key); got > 400 {
+		t.Errorf("budget after it has been used is %d, want what challenges take", got)
+	}
+	// Another path that answers first does not take over while the first has yet to.
+	r.m.HandleCandidate(r.now, other)
+	r.pass(10 * ms1)
+	r.answer(other.Key)
+	r.wantMoves("the first path's own answer is under way", 0)
+	r.answer(first.Key)
+	r.wantMoves("the first path works", 0)
+	if got := r.m.Budget(first.Key); got != math.MaxInt {
+		t.Errorf("budget of a proven path is %d, want no limit", got)
+	}
+}
+
+func TestFirstPathThatNeverAnswersIsLeft(t *testing.T) {
+	first, other := direct("192.0.2.1:1"), direct("192.0.2.2:1")
+	r := newRigWith(t, first, &Config{Unproven: 500})
+	r.m.HandleCandidate(r.now, other)
+	for range 200 {
+		r.pass(100 * ms1)
+		for _, a := range r.take(Challenge) {
+			if a.Path.Key == other.Key {
+				r.m.HandleReceived(r.now, other.Key, challengeSize, false)
+				r.m.HandleResponse(r.now, other.Key, a.Data)
+			}
+		}
+	}
+	r.wantCurrent("the first path never answered", other.Key)
+}

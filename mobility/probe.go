@@ -145,6 +145,9 @@ func (m *Machine) giveUp(now time.Time, p *path) {
 	why := p.probe.why
 	p.probe = probe{}
 	p.followed = time.Time{}
+	if p == m.cur && why == tryCandidate {
+		m.reconsider(now)
+	}
 	if why == tryMeasure || p == m.cur {
 		return
 	}

@@ -49,6 +49,8 @@ func (m *Machine) reconsider(now time.Time) {
 		}
 	case betterKind(best, m.cur):
 		m.switchTo(now, best, "the "+best.String()+" answered and needs no relay")
+	case !m.cur.valid && m.cur.probe.why == tryCandidate:
+		// It is the first path of the session and its own answer is under way.
 	case !m.cur.valid:
 		m.switchTo(now, best, "the "+best.String()+" answered and the "+m.cur.String()+" does not")
 	case now.Sub(m.cur.lastAnswer) > fresh:

@@ -38,8 +38,13 @@ type rig struct {
 }
 
 func newRig(t *testing.T, first Candidate, p Policy) *rig {
+	return newRigWith(t, first, &Config{Policy: p})
+}
+
+func newRigWith(t *testing.T, first Candidate, c *Config) *rig {
+	c.Rand = seeded(1)
 	r := &rig{t: t, now: epoch}
-	r.m = New(r.now, first, &Config{Policy: p, Rand: seeded(1)})
+	r.m = New(r.now, first, c)
 	return r
 }
 

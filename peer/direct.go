@@ -203,6 +203,9 @@ func (g *gate) handleAnswer(random [randomLen]byte, rest []byte, from netip.Addr
 		return
 	}
 	s.tell(func(now time.Time) {
+		if s.at == nil || s.at.dial == nil || s.at.dial.opens[from] == nil {
+			return // not from where we have asked
+		}
 		switch m.Kind {
 		case signaling.KindAnswer:
 			s.handleAnswer(now, m)

@@ -223,12 +223,13 @@ func (e *Endpoint) close(ctx context.Context) {
 }
 
 // stamp returns the time for a signaling message: later than that of every message before, so that the order in
-// which an endpoint has made its messages can be told from them.
+// which an endpoint has made its messages can be told from them. When the clock has been set back it begins anew, for
+// peers refuse what is too far in the future.
 func (e *Endpoint) stamp(now time.Time) time.Time {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now = now.Truncate(time.Millisecond)
-	if !now.After(e.lastTime) {
+	if !now.After(e.lastTime) && e.lastTime.Sub(now) < time.Minute {
 		now = e.lastTime.Add(time.Millisecond)
 	}
 	e.lastTime = now

@@ -56,18 +56,17 @@ func (s *Session) sendHandshake(at *setup, b []byte) {
 		}
 		return
 	}
-	if at.havePath {
+	if at.havePath && at.sends < maxSends {
+		at.sends++
 		s.writeHandshake(at.path.Key, b)
-		if at.sends++; at.sends <= maxFlightSends*maxFlight {
-			return
-		}
+		return
 	}
-	// A way that ICE has found open gets every repetition. One that the peer has merely named gets the first, the
-	// second, the fourth, the eighth …: the peer must not be able to point us at somebody.
+	// A way that ICE has found open gets every repetition. One that the peer has merely named, or has fallen silent,
+	// gets the first, the second, the fourth, the eighth …: the peer must not be able to point us at somebody.
 	at.tries++
 	all := at.tries&(at.tries-1) == 0
 	for _, t := range at.targets {
-		if (all || t.open) && (!at.havePath || t.Key != at.path.Key) {
+		if all || t.open {
 			s.writeHandshake(t.Key, b)
 		}
 	}
@@ -99,6 +98,7 @@ func (s *Session) handleHandshake(now time.Time, d *datagram) {
 		if !at.havePath || at.path.Kind == mobility.Relayed || c.Kind == mobility.Direct {
 			if at.path.Key != c.Key {
 				at.in, at.out = 0, 0
+				s.addTarget(now, c, false)
 			}
 			at.path, at.havePath = c, true
 			at.in += d.n

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/seed-98f0d4c2/runnel/internal/seal"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 	"github.com/seed-98f0d4c2/runnel/mobility"
 )
@@ -40,7 +39,7 @@ func (s *Session) forgetPaths() {
 	for _, ip := range s.paths.permitted {
 		s.e.relays.forbid(ip)
 	}
-	s.paths.permitted = nil
+	s.paths = remotePaths{}
 }
 
 // kindOf says whether packets that come by via from an address are relayed: by our relay or by the peer's.
@@ -53,13 +52,9 @@ func (s *Session) kindOf(via int32, from netip.AddrPort) mobility.Kind {
 
 // startPaths starts the path machine on the way that the handshake took, and tells it of the others.
 func (s *Session) startPaths(now time.Time, at *setup) {
-	unproven := 0
-	if at.role == seal.Responder { // the dialler has answered from there, but may have heard us elsewhere
-		unproven = at.in
-	}
 	s.mob = mobility.New(now, at.path, &mobility.Config{
 		Policy:    s.e.cfg.Policy,
-		Unproven:  unproven,
+		Unproven:  at.in, // the peer has answered from there, but may have heard us elsewhere
 		Keepalive: s.e.cfg.KeepAlive,
 		Rand:      func(b []byte) { _, _ = rand.Read(b) },
 	})

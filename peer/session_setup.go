@@ -51,6 +51,7 @@ func (s *Session) startOffer(now time.Time, dial *directDial) {
 // adopt makes at the session's setup, in place of the one before.
 func (s *Session) adopt(at *setup) {
 	s.dropSetup()
+	s.forgetPaths() // the peer may be elsewhere now
 	if s.local != 0 {
 		s.e.routes.Delete(s.local)
 	}

@@ -25,11 +25,11 @@ import (
 type attemptID [16]byte
 
 const (
-	maxTargets     = 32 // paths that handshake packets may be tried on
-	maxFlight      = 8  // datagrams of one DTLS flight
-	maxEarly       = 16 // protected packets that arrive before our keys are ready
-	handshakePad   = 300
-	maxFlightSends = 3 // transmissions on the proven path before the others are tried again
+	maxTargets   = 32 // paths that handshake packets may be tried on
+	maxFlight    = 8  // datagrams of one DTLS flight
+	maxEarly     = 16 // protected packets that arrive before our keys are ready
+	handshakePad = 300
+	maxSends     = 12 // datagrams sent on the path found, with nothing heard, before the others are tried again
 )
 
 // A setup is one try at establishing a session: the state that exists from the offer until both sides have proven
