@@ -65,7 +65,7 @@ type Config struct {
 	IdleTimeout time.Duration
 
 	// KeepAlive is how long a session may be silent before the peer is asked for a sign of life, which also keeps
-	// NAT mappings alive. If zero, 15 s; never more than a third of IdleTimeout. If negative, never.
+	// NAT mappings alive. If zero, 15 s; never more than half of IdleTimeout. If negative, never.
 	KeepAlive time.Duration
 
 	// MaxMessage is the size in bytes of the largest message that a peer may send. If zero, 16 MiB.
@@ -141,7 +141,7 @@ func (c *Config) clone() (*Config, error) {
 		d.KeepAlive = defaultKeepAlive
 	}
 	if d.IdleTimeout > 0 {
-		d.KeepAlive = min(d.KeepAlive, d.IdleTimeout/3)
+		d.KeepAlive = min(d.KeepAlive, d.IdleTimeout/2)
 	}
 	return &d, nil
 }

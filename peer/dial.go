@@ -35,6 +35,9 @@ func (e *Endpoint) DialTarget(ctx context.Context, t Target) (*Session, error) {
 		return nil, err
 	}
 	err = s.Ready(ctx)
+	if err != nil && err == ctx.Err() && s.isReady() {
+		err = nil // both at once
+	}
 	e.dialled(s, err != nil)
 	if err != nil {
 		return nil, err
@@ -102,8 +105,6 @@ func (e *Endpoint) dialled(s *Session, gaveUp bool) {
 		return
 	}
 	s.abandoned = true
-	if e.peers[s.id] == s {
-		delete(e.peers, s.id) // the next dial starts afresh
-	}
+	e.retireLocked(s) // the next dial starts afresh
 	s.post(func(now time.Time) { s.abort(now, &CloseError{Code: CodeCanceled}) })
 }

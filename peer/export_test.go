@@ -3,7 +3,10 @@
 
 package peer
 
-import "crypto/ed25519"
+import (
+	"crypto/ed25519"
+	"time"
+)
 
 // ProveWith makes endpoints of c sign their proofs of identity with another key.
 func (c *Config) ProveWith(key ed25519.PrivateKey) { c.proofKey = key }
@@ -26,3 +29,20 @@ func (e *Endpoint) Sizes() (peers, sessions, attempts, inbound, routes int) {
 	e.routes.Range(func(any, any) bool { routes++; return true })
 	return len(e.peers), len(e.sessions), len(e.attempts), e.inbound, routes
 }
+
+// AbortExhausted uses up the sending key of s and then ends s with an error that the peer is to be told. It returns
+// what the session's loop panicked with, or nil.
+func (s *Session) AbortExhausted() any {
+	c := make(chan any, 1)
+	s.post(func(now time.Time) {
+		defer func() { c <- recover() }()
+		buf := make([]byte, 9, 64)
+		for s.keys.Seal(buf, len(buf), s.keys.NextPN()) != nil {
+		}
+		s.end(now, &CloseError{Code: 2000}, true)
+	})
+	return <-c
+}
+
+// Stamp returns the time that e would give a signaling message made now.
+func (e *Endpoint) Stamp(now time.Time) time.Time { return e.stamp(now) }

@@ -39,6 +39,9 @@ func (e *Endpoint) handleSignal(from ID, m *signaling.Message) {
 		e.handleOffer(from, m, nil)
 		return
 	}
+	if !e.fresh(m) {
+		return
+	}
 	e.mu.Lock()
 	s := e.attempts[attemptID(m.Attempt)]
 	if s == nil && m.Kind == signaling.KindCandidates {
@@ -61,6 +64,18 @@ func (e *Endpoint) handleSignal(from ID, m *signaling.Message) {
 	}
 }
 
+// fresh says whether m is new, and remembers it.
+func (e *Endpoint) fresh(m *signaling.Message) bool {
+	e.replayMu.Lock()
+	err := e.replay.Check(time.Now(), m)
+	e.replayMu.Unlock()
+	if err != nil {
+		e.drop(dropBadSignal)
+		e.log.Debug("signaling message dropped", slog.Any("err", err))
+	}
+	return err == nil
+}
+
 // handleOffer takes an offer that from has signed. direct is how to answer one that came with no rendezvous.
 func (e *Endpoint) handleOffer(from ID, m *signaling.Message, direct *directAnswer) {
 	if from == e.id {
@@ -71,18 +86,13 @@ func (e *Endpoint) handleOffer(from ID, m *signaling.Message, direct *directAnsw
 	s := e.attempts[attemptID(m.Attempt)]
 	if s == nil || s.id != from {
 		s = e.peers[from]
-		full := e.inbound >= e.cfg.MaxHandshakes || len(e.sessions) >= e.cfg.MaxSessions
+		full := e.fullLocked()
 		e.mu.Unlock()
 		if full { // before it is remembered: when it comes again there may be room
 			e.drop(dropTooMany)
 			return
 		}
-		e.replayMu.Lock()
-		err := e.replay.Check(time.Now(), m)
-		e.replayMu.Unlock()
-		if err != nil {
-			e.drop(dropBadSignal)
-			e.log.Debug("offer dropped", slog.String("peer", from.Short()), slog.Any("err", err))
+		if !e.fresh(m) {
 			return
 		}
 	} else {
@@ -96,6 +106,34 @@ func (e *Endpoint) handleOffer(from ID, m *signaling.Message, direct *directAnsw
 // succeed starts the session that a peer asks for in place of old.
 func (e *Endpoint) succeed(old *Session, m *signaling.Message, direct *directAnswer) {
 	e.welcome(old.id, m, direct, old)
+}
+
+// patience is how long a peer that has made an offer may be silent before its place is given to another.
+const patience = 2 * time.Second
+
+// fullLocked says whether no more peers may establish a session now. If so, the one that has done nothing but make an
+// offer for the longest time makes room. e.mu is held.
+func (e *Endpoint) fullLocked() bool {
+	if len(e.sessions) >= e.cfg.MaxSessions {
+		return true
+	}
+	if e.inbound < e.cfg.MaxHandshakes {
+		return false
+	}
+	var oldest *Session
+	for s := range e.sessions {
+		if s.inbound && (oldest == nil || s.born.Before(oldest.born)) {
+			oldest = s
+		}
+	}
+	if oldest != nil && time.Since(oldest.born) > patience {
+		oldest.tell(func(now time.Time) {
+			if oldest.stage == StagePath {
+				oldest.failSetup(now, ErrUnreachable)
+			}
+		})
+	}
+	return true
 }
 
 // A decision is an offer that Config.Authorize is being asked about. A newer offer of the same peer takes its place.
@@ -120,7 +158,7 @@ func (e *Endpoint) welcome(from ID, m *signaling.Message, direct *directAnswer, 
 		e.mu.Unlock()
 		return
 	}
-	if e.closed || e.inbound >= e.cfg.MaxHandshakes || len(e.sessions) >= e.cfg.MaxSessions {
+	if e.closed || e.fullLocked() {
 		e.mu.Unlock()
 		e.drop(dropTooMany)
 		return
@@ -268,6 +306,18 @@ func (e *Endpoint) established(s *Session) {
 func (e *Endpoint) retire(s *Session) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.retireLocked(s)
+}
+
+// abandon is retire for a session that is to end although it may be established at this moment.
+func (e *Endpoint) abandon(s *Session) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s.abandoned = true
+	e.retireLocked(s)
+}
+
+func (e *Endpoint) retireLocked(s *Session) {
 	if e.next[s.id] == s {
 		delete(e.next, s.id)
 	}

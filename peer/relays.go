@@ -200,8 +200,8 @@ func (r *relays) allocate(ctx context.Context, relay advised, timeout time.Durat
 			wanted = append(wanted, ip)
 		}
 	}
-	r.mu.Unlock()
 	a.Permit(wanted...)
+	r.mu.Unlock()
 	r.e.log.Info("relay allocated", slog.String("url", relay.URL), slog.Any("addr", a.Relayed()))
 	r.e.candidatesChanged()
 
@@ -279,10 +279,9 @@ func reaches(a *turnx.Allocation, ip netip.Addr) bool {
 // permit lets ip send to us through every relay, until forbid has been called as often.
 func (r *relays) permit(ip netip.Addr) {
 	r.mu.Lock()
+	defer r.mu.Unlock() // so that permissions change in the order they are wanted
 	r.wanted[ip]++
-	all := r.allocationsLocked()
-	r.mu.Unlock()
-	for _, a := range all {
+	for _, a := range r.byVia {
 		if reaches(a, ip) {
 			a.Permit(ip)
 		}
@@ -291,24 +290,14 @@ func (r *relays) permit(ip netip.Addr) {
 
 func (r *relays) forbid(ip netip.Addr) {
 	r.mu.Lock()
-	r.wanted[ip]--
-	var all []*turnx.Allocation
-	if r.wanted[ip] <= 0 {
-		delete(r.wanted, ip)
-		all = r.allocationsLocked()
+	defer r.mu.Unlock()
+	if r.wanted[ip]--; r.wanted[ip] > 0 {
+		return
 	}
-	r.mu.Unlock()
-	for _, a := range all {
+	delete(r.wanted, ip)
+	for _, a := range r.byVia {
 		a.Forbid(ip)
 	}
-}
-
-func (r *relays) allocationsLocked() []*turnx.Allocation {
-	out := make([]*turnx.Allocation, 0, len(r.byVia))
-	for _, a := range r.byVia {
-		out = append(out, a)
-	}
-	return out
 }
 
 // close gives every allocation back while the sockets still work.

@@ -90,6 +90,7 @@ type Session struct {
 	out       []byte
 	outbox    []outgoing
 	sending   bool
+	restarts  int
 	lastSent  chan struct{} // closed when the latest message has been sent; nil if there was none
 	agentEnd  time.Time     // when the ICE agent has had its time
 	closeAt   closer
@@ -158,6 +159,16 @@ func (s *Session) Ready(ctx context.Context) error {
 		return s.err
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// isReady says whether the session is established and not over.
+func (s *Session) isReady() bool {
+	select {
+	case <-s.ready:
+		return s.Err() == nil
+	default:
+		return false
 	}
 }
 

@@ -55,7 +55,7 @@ func (s *Session) Abort(code Code, reason string) {
 	if len(reason) > wire.MaxCloseReason {
 		reason = reason[:wire.MaxCloseReason]
 	}
-	s.e.retire(s) // the next dial starts another
+	s.e.abandon(s) // the next dial starts another
 	s.post(func(now time.Time) { s.abort(now, &CloseError{Code: code, Reason: reason}) })
 }
 

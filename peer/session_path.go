@@ -26,7 +26,7 @@ const maxPermitted = 3
 
 // permit lets an address of the peer in at our relays.
 func (p *remotePaths) permit(e *Endpoint, ip netip.Addr) {
-	if slices.Contains(p.permitted, ip) || len(p.permitted) >= maxPermitted {
+	if !ip.Is4() || slices.Contains(p.permitted, ip) || len(p.permitted) >= maxPermitted || len(p.permitted) > 0 && ip.IsPrivate() {
 		return
 	}
 	p.permitted = append(p.permitted, ip)

@@ -87,7 +87,7 @@ func (s *Session) finishPacket(now time.Time, k mobility.Key, pn uint64, hdr int
 // counted against the congestion window.
 func (s *Session) sendAlone(now time.Time, k mobility.Key, chunk []byte) {
 	pn, hdr := s.beginPacket()
-	if s.proofDue() {
+	if s.proofDue() && k == s.mob.Current().Key { // other paths are sent as little as possible
 		s.out = append(s.out, s.proof...)
 	}
 	s.out = append(s.out, chunk...)

@@ -18,6 +18,7 @@ import (
 
 const (
 	offerResend = 2 * time.Second
+	maxRestarts = 3                // of our offer, when the peer gives up one that took its place
 	agentLinger = 10 * time.Second // how long ICE goes on looking for a direct path once the session stands
 )
 
@@ -165,17 +166,21 @@ func (s *Session) handleCandidates(now time.Time, m *signaling.Message) {
 // addRemote takes in where the peer says it may be reached.
 func (s *Session) addRemote(now time.Time, list []signaling.Candidate) {
 	at := s.at
+	for _, kind := range []string{kindRelay, kindSrflx, kindHost} { // most needed first: there is not room for many
+		for _, c := range list {
+			if c.Kind == kind && s.e.usable(c.Addr) {
+				s.paths.permit(s.e, c.Addr.Addr())
+			}
+		}
+	}
 	for _, c := range list {
 		if len(at.remote) >= maxCandidates {
 			return
 		}
-		if !s.e.usable(c.Addr) {
+		if !s.e.usable(c.Addr) || slices.Contains(at.remote, c) {
 			continue
 		}
 		at.remote = append(at.remote, c)
-		if c.Kind != kindHost || !c.Addr.Addr().IsPrivate() && !c.Addr.Addr().Is6() {
-			s.paths.permit(s.e, c.Addr.Addr())
-		}
 		if c.Kind == kindRelay {
 			s.paths.relayed = append(s.paths.relayed, c.Addr)
 		} else if at.agent != nil {
@@ -264,7 +269,8 @@ next:
 		}
 		fresh = append(fresh, c)
 	}
-	if len(fresh) == 0 || len(at.told)+len(fresh) > maxCandidates {
+	fresh = fresh[:min(len(fresh), maxCandidates-len(at.told))]
+	if len(fresh) == 0 {
 		return
 	}
 	at.told = append(at.told, fresh...)
@@ -340,10 +346,15 @@ func (s *Session) sayBye(now time.Time, code Code) {
 
 // handleBye ends the try when the peer says so by signaling.
 func (s *Session) handleBye(now time.Time, m *signaling.Message) {
-	if s.at == nil || s.phase != phaseSetup || s.at.id != attemptID(m.Attempt) {
+	if s.at == nil || s.phase > phaseKeyed || s.at.id != attemptID(m.Attempt) {
 		return
 	}
-	if Code(m.Code) == CodeCanceled && !s.at.direct && s.e.wantedHere(s) {
+	if s.phase == phaseKeyed {
+		s.end(now, &CloseError{Code: Code(m.Code), Reason: m.Reason, Remote: true}, false)
+		return
+	}
+	if Code(m.Code) == CodeCanceled && !s.at.direct && s.restarts < maxRestarts && s.e.wantedHere(s) {
+		s.restarts++
 		// The peer has given up a dial that took the place of ours: ours goes on.
 		s.stage = StageSignaling
 		s.startOffer(now, nil)
