@@ -15,11 +15,25 @@ import (
 // A Path is how packets travel to the peer.
 type Path struct {
 	Kind   mobility.Kind  // direct or relayed
-	Remote netip.AddrPort // where packets are sent: the peer's address or a relay's, as seen from here
-	RTT    time.Duration  // of the path's last probe; zero if it has not been probed
+	Local  netip.AddrPort // where packets leave: our socket, or our address at a relay; the socket may be on all interfaces
+	Remote netip.AddrPort // where they are sent: the peer's address, or its address at a relay
+	RTT    time.Duration  // of the path's last probes; zero if it has not been probed
 }
 
-func pathOf(p mobility.Path) Path { return Path{Kind: p.Kind, Remote: p.Remote, RTT: p.RTT} }
+func (s *Session) pathOf(p mobility.Path) Path {
+	return Path{Kind: p.Kind, Local: s.e.localAddr(p.Key), Remote: p.Remote, RTT: p.RTT}
+}
+
+// localAddr returns the address that packets leave by on a path.
+func (e *Endpoint) localAddr(k mobility.Key) netip.AddrPort {
+	if k.Via != 0 {
+		return e.relays.addr(k.Via)
+	}
+	if sock := e.socketFor(k.Remote.Addr()); sock != nil {
+		return sock.conn.LocalAddr()
+	}
+	return netip.AddrPort{}
+}
 
 // An Event is a change of a session's state: [PathChanged] or [Closed].
 type Event interface{ event() }

@@ -252,6 +252,16 @@ func (r *relays) addrs() []netip.AddrPort {
 	return out
 }
 
+// addr returns the relayed address of an allocation, which is invalid if that is gone.
+func (r *relays) addr(via int32) netip.AddrPort {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a := r.byVia[via]; a != nil {
+		return a.Relayed()
+	}
+	return netip.AddrPort{}
+}
+
 // vias returns the bindings of the allocations that reach ip.
 func (r *relays) vias(ip netip.Addr) []int32 {
 	r.mu.Lock()

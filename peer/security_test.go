@@ -133,6 +133,31 @@ func TestRendezvousCannotAnswerForAPeer(t *testing.T) {
 	})
 }
 
+// The rendezvous changes a bit of an offer, somewhere: another candidate, another fingerprint, anything.
+func TestRendezvousCannotChangeOffers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := peertest.New(t, nil)
+		_, aliceKey, _ := ed25519.GenerateKey(nil)
+		bob := n.Endpoint(peertest.Public, nil)
+		hub := n.Hub().Join(signaling.IDFromKey(aliceKey))
+		rng := mathrand.New(mathrand.NewPCG(5, 6))
+		alice := n.Endpoint(peertest.Public, &peer.Config{Key: aliceKey, Signaler: &evilSignaler{
+			hub,
+			func(ctx context.Context, to peer.ID, payload []byte) error {
+				changed := bytes.Clone(payload)
+				changed[rng.IntN(len(changed))] ^= 1 << rng.IntN(8)
+				return hub.Send(ctx, to, changed)
+			},
+		}})
+		if _, err := alice.Dial(t.Context(), bob.ID()); !errors.Is(err, peer.ErrNoAnswer) {
+			t.Errorf("dial: %v, want ErrNoAnswer", err)
+		}
+		if _, sessions, _, _, _ := bob.Sizes(); sessions != 0 || bob.Dropped() < 3 {
+			t.Errorf("bob has %d sessions and dropped %d messages, want 0 and all of them", sessions, bob.Dropped())
+		}
+	})
+}
+
 func TestReplayedOfferStartsNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := peertest.New(t, nil)

@@ -112,7 +112,7 @@ func (s *Session) switchPath(now time.Time, a mobility.Action) {
 		slog.String("to", to.Kind.String()), slog.Any("to_addr", to.Remote), slog.String("why", a.Why))
 	s.mux.ResetPath(now, to.RTT)
 	s.counts.pathChanges++
-	s.events.pathChanged(PathChanged{From: pathOf(a.From), To: pathOf(to), Why: a.Why})
+	s.events.pathChanged(PathChanged{From: s.pathOf(a.From), To: s.pathOf(to), Why: a.Why})
 	if to.Kind == mobility.Direct && s.phase == phaseReady {
 		s.endSetup()
 	}

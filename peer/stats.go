@@ -86,9 +86,9 @@ func (s *Session) snapshot(time.Time) Stats {
 		st.KeyUpdates = s.keys.Stats().SendUpdates
 	}
 	if s.mob != nil {
-		st.Path = pathOf(s.mob.Current())
+		st.Path = s.pathOf(s.mob.Current())
 		for _, p := range s.mob.Paths() {
-			st.Paths = append(st.Paths, pathOf(p))
+			st.Paths = append(st.Paths, s.pathOf(p))
 		}
 	}
 	return st
