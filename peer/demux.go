@@ -47,9 +47,15 @@ func (e *Endpoint) handleRunnel(via int32, b []byte, from netip.AddrPort) {
 		e.drop(dropNoSession)
 		return
 	}
+	if e.queued.Load() >= maxQueued {
+		e.drop(dropQueueFull)
+		return
+	}
 	d := datagram{buf: udp.GetBuffer(), n: len(b), via: via, from: from}
 	copy(d.buf[:], b)
+	e.queued.Add(1)
 	if !s.inbox.put(d) { // the session is slower than its peer; congestion control learns of it by the loss
+		e.queued.Add(-1)
 		udp.PutBuffer(d.buf)
 		e.drop(dropQueueFull)
 		return
@@ -65,7 +71,11 @@ type inbox struct {
 	closed bool
 }
 
-const maxInbox = 512
+const (
+	maxInbox  = 2048  // datagrams of a session: what a peer may have in flight on a fast path
+	keptInbox = 256   // places kept for the next burst while there is nothing in them
+	maxQueued = 16384 // datagrams of an endpoint, 32 MiB
+)
 
 // put appends d unless the inbox is full or closed.
 func (in *inbox) put(d datagram) bool {
@@ -84,19 +94,23 @@ func (in *inbox) take() []datagram {
 	defer in.mu.Unlock()
 	q := in.queue
 	if len(q) == 0 {
-		in.spare = nil
+		if in.spare = nil; cap(in.queue) > keptInbox {
+			in.queue = nil
+		}
 		return nil
 	}
 	in.queue, in.spare = in.spare[:0], q
 	return q
 }
 
-// close empties the inbox and keeps it empty.
-func (in *inbox) close() {
+// close empties the inbox, keeps it empty, and returns how many datagrams were in it.
+func (in *inbox) close() int {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	n := len(in.queue)
 	for _, d := range in.queue {
 		udp.PutBuffer(d.buf)
 	}
 	in.queue, in.spare, in.closed = nil, nil, true
+	return n
 }

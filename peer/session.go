@@ -251,6 +251,7 @@ func (s *Session) runPosted(now time.Time) {
 func (s *Session) receive() bool {
 	q := s.inbox.take()
 	now := time.Now() // none of them has arrived later
+	s.e.queued.Add(-int64(len(q)))
 	for _, d := range q {
 		s.handleDatagram(now, d)
 	}
@@ -340,7 +341,7 @@ func (s *Session) timeoutError() error {
 // finish lets go of everything; the loop has ended.
 func (s *Session) finish() {
 	s.endSetup()
-	s.inbox.close()
+	s.e.queued.Add(-int64(s.inbox.close()))
 	s.forgetPaths()
 	for !s.retired() { // such as an offer that came too late for this session and is passed on
 		s.runPosted(time.Now())
