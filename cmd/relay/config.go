@@ -11,14 +11,13 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/seed-98f0d4c2/runnel/internal/program"
 	"github.com/seed-98f0d4c2/runnel/internal/relay"
 )
 
@@ -37,7 +36,8 @@ type config struct {
 // devPeers is what --dev allows beyond the public Internet.
 var devPeers = []string{"127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"}
 
-func (f *flags) config(log *slog.Logger) (*config, error) {
+// Service implements [program.Flags].
+func (f *flags) Service(log *slog.Logger) (program.Service, error) {
 	c := &config{
 		listen: f.Listen, tlsListen: f.TLSListen, sockets: f.Sockets, metrics: f.MetricsListen, shutdown: f.ShutdownTimeout,
 		relay: relay.Config{
@@ -74,24 +74,17 @@ func (f *flags) config(log *slog.Logger) (*config, error) {
 	return c, nil
 }
 
-// secrets finds the shared secrets: of a file the lines that are not empty.
+// secrets finds the shared secrets.
 func (f *flags) secrets(c *config) error {
 	switch {
 	case f.Secret != "" && f.SecretFile != "":
 		return errors.New("--secret and --secret-file exclude each other")
 	case f.SecretFile != "":
-		b, err := os.ReadFile(f.SecretFile)
+		secrets, err := program.ReadSecrets(f.SecretFile)
 		if err != nil {
 			return fmt.Errorf("--secret-file: %w", err)
 		}
-		for line := range strings.Lines(string(b)) {
-			if s := strings.TrimSpace(line); s != "" {
-				c.relay.Secrets = append(c.relay.Secrets, s)
-			}
-		}
-		if len(c.relay.Secrets) == 0 {
-			return fmt.Errorf("--secret-file: %s is empty", f.SecretFile)
-		}
+		c.relay.Secrets = secrets
 		c.secretArg = "--relay-secret-file " + quote(f.SecretFile)
 	case f.Secret != "":
 		c.relay.Secrets = []string{f.Secret}
@@ -199,25 +192,11 @@ func (f *flags) certificate(log *slog.Logger) func(*config) error {
 		case f.TLSCert == "" || f.TLSKey == "":
 			return errors.New("--tls-listen needs --tls-cert and --tls-key")
 		}
-		cert, err := loadCertificate(f.TLSCert, f.TLSKey, log)
+		cert, err := program.LoadCertificate(f.TLSCert, f.TLSKey, log)
 		if err != nil {
 			return err
 		}
-		c.tls = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"stun.turn"}, GetCertificate: cert.get} // RFC 7443
+		c.tls = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"stun.turn"}, GetCertificate: cert.Get} // RFC 7443
 		return nil
 	}
-}
-
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && (v == "" || v == "(devel)") {
-			v = s.Value
-		}
-	}
-	return v
 }

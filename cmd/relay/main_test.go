@@ -6,16 +6,9 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"io"
-	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
@@ -30,13 +23,15 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/seed-98f0d4c2/runnel/internal/pionx/turnx"
+	"github.com/seed-98f0d4c2/runnel/internal/program"
+	"github.com/seed-98f0d4c2/runnel/internal/program/programtest"
 	"github.com/seed-98f0d4c2/runnel/internal/relay"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// program is a running relay.
-type program struct {
+// process is a running relay.
+type process struct {
 	t       *testing.T
 	lines   [2]string
 	stderr  *bytes.Buffer // complete once code has a value
@@ -45,10 +40,10 @@ type program struct {
 }
 
 // launch runs the relay in this process and waits for its two lines.
-func launch(t *testing.T, args ...string) *program {
+func launch(t *testing.T, args ...string) *process {
 	t.Helper()
 	r, w := io.Pipe()
-	p := &program{t: t, stderr: new(bytes.Buffer), signals: make(chan os.Signal, 2), code: make(chan int, 1)}
+	p := &process{t: t, stderr: new(bytes.Buffer), signals: make(chan os.Signal, 2), code: make(chan int, 1)}
 	go func() {
 		p.code <- run(args, w, p.stderr, p.signals)
 		w.Close()
@@ -65,7 +60,7 @@ func launch(t *testing.T, args ...string) *program {
 	return p
 }
 
-func (p *program) stop(want int) {
+func (p *process) stop(want int) {
 	p.t.Helper()
 	p.signals <- syscall.SIGTERM
 	if got := <-p.code; got != want {
@@ -74,7 +69,7 @@ func (p *program) stop(want int) {
 }
 
 // field returns what the first line says behind name=.
-func (p *program) field(name string) string {
+func (p *process) field(name string) string {
 	p.t.Helper()
 	m := regexp.MustCompile(` ` + name + `=(\S+)`).FindStringSubmatch(p.lines[0])
 	if m == nil {
@@ -83,7 +78,7 @@ func (p *program) field(name string) string {
 	return m[1]
 }
 
-func (p *program) allocate(pc net.PacketConn, server, secret string) *turnx.Allocation {
+func (p *process) allocate(pc net.PacketConn, server, secret string) *turnx.Allocation {
 	p.t.Helper()
 	user, pass := relay.Credential(secret, "alice", time.Now().Add(time.Minute))
 	a, err := turnx.Allocate(p.t.Context(), &turnx.ClientConfig{
@@ -124,7 +119,7 @@ func TestDev(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	p.stop(exitOK)
+	p.stop(program.ExitOK)
 }
 
 func TestSecretFileAndDrain(t *testing.T) {
@@ -155,8 +150,8 @@ func TestSecretFileAndDrain(t *testing.T) {
 		t.Errorf("the drain ended an allocation: %v", a.Err())
 	}
 	p.signals <- syscall.SIGTERM
-	if got := <-p.code; got != exitRuntime {
-		t.Errorf("exit code %d after the second signal, want %d", got, exitRuntime)
+	if got := <-p.code; got != program.ExitRuntime {
+		t.Errorf("exit code %d after the second signal, want %d", got, program.ExitRuntime)
 	}
 	if !strings.Contains(p.stderr.String(), "second signal") {
 		t.Errorf("log does not say why:\n%s", p.stderr)
@@ -167,7 +162,7 @@ func TestSecretFileAndDrain(t *testing.T) {
 func TestSecretIsNotPrinted(t *testing.T) {
 	t.Setenv("RUNNEL_RELAY_SECRET", "a secret from the environment")
 	p := launch(t, "--listen", "127.0.0.1:0", "--external-ip", "198.51.100.7", "--bind-ip", "127.0.0.1")
-	p.stop(exitOK)
+	p.stop(program.ExitOK)
 	if all := p.lines[0] + p.lines[1] + p.stderr.String(); strings.Contains(all, "from the environment") {
 		t.Errorf("the secret was printed:\n%s", all)
 	}
@@ -191,24 +186,24 @@ func TestExitCodes(t *testing.T) {
 		code int
 		says string
 	}{
-		"help":             {[]string{"--help"}, exitOK, ""},
-		"version":          {[]string{"--version"}, exitOK, ""},
-		"unknown flag":     {with("--bogus"), exitUsage, "bogus"},
-		"not a network":    {with("--allow-peer", "10.0.0.0"), exitUsage, "10.0.0.0"},
-		"no secret":        {[]string{"--external-ip", "8.8.8.8"}, exitConfig, "no secret"},
-		"short secret":     {[]string{"--secret", "fifteen bytes..", "--external-ip", "8.8.8.8"}, exitConfig, "at least 16"},
-		"two secrets":      {with("--secret-file", empty), exitConfig, "exclude"},
-		"empty file":       {[]string{"--secret-file", empty}, exitConfig, "empty"},
-		"no file":          {[]string{"--secret-file", filepath.Join(dir, "none")}, exitConfig, "none"},
-		"no address":       {[]string{"--secret", "sixteen bytes or more", "--listen", "0.0.0.0:0", "--external-ip", "0.0.0.0"}, exitConfig, "external-ip"},
-		"ipv6 address":     {with("--external-ip", "2001:db8::1"), exitConfig, "external-ip"},
-		"ports":            {with("--port-range", "2-1"), exitConfig, "port-range"},
-		"ports of letters": {with("--port-range", "all"), exitConfig, "port-range"},
-		"tls without":      {with("--tls-listen", ":0"), exitConfig, "tls-cert"},
-		"certificate only": {with("--tls-cert", empty), exitConfig, "tls-listen"},
-		"bad certificate":  {with("--tls-listen", ":0", "--tls-cert", empty, "--tls-key", empty), exitConfig, "certificate"},
-		"port in use":      {[]string{"--dev", "--listen", busy.LocalAddr().String()}, exitRuntime, "in use"},
-		"bad metrics":      {with("--metrics-listen", "nowhere:x"), exitRuntime, "unknown port"},
+		"help":             {[]string{"--help"}, program.ExitOK, ""},
+		"version":          {[]string{"--version"}, program.ExitOK, ""},
+		"unknown flag":     {with("--bogus"), program.ExitUsage, "bogus"},
+		"not a network":    {with("--allow-peer", "10.0.0.0"), program.ExitUsage, "10.0.0.0"},
+		"no secret":        {[]string{"--external-ip", "8.8.8.8"}, program.ExitConfig, "no secret"},
+		"short secret":     {[]string{"--secret", "fifteen bytes..", "--external-ip", "8.8.8.8"}, program.ExitConfig, "at least 16"},
+		"two secrets":      {with("--secret-file", empty), program.ExitConfig, "exclude"},
+		"empty file":       {[]string{"--secret-file", empty}, program.ExitConfig, "empty"},
+		"no file":          {[]string{"--secret-file", filepath.Join(dir, "none")}, program.ExitConfig, "none"},
+		"no address":       {[]string{"--secret", "sixteen bytes or more", "--listen", "0.0.0.0:0", "--external-ip", "0.0.0.0"}, program.ExitConfig, "external-ip"},
+		"ipv6 address":     {with("--external-ip", "2001:db8::1"), program.ExitConfig, "external-ip"},
+		"ports":            {with("--port-range", "2-1"), program.ExitConfig, "port-range"},
+		"ports of letters": {with("--port-range", "all"), program.ExitConfig, "port-range"},
+		"tls without":      {with("--tls-listen", ":0"), program.ExitConfig, "tls-cert"},
+		"certificate only": {with("--tls-cert", empty), program.ExitConfig, "tls-listen"},
+		"bad certificate":  {with("--tls-listen", ":0", "--tls-cert", empty, "--tls-key", empty), program.ExitConfig, "certificate"},
+		"port in use":      {[]string{"--dev", "--listen", busy.LocalAddr().String()}, program.ExitRuntime, "in use"},
+		"bad metrics":      {with("--metrics-listen", "nowhere:x"), program.ExitRuntime, "unknown port"},
 	} {
 		var out, err bytes.Buffer
 		if got := run(tt.args, &out, &err, nil); got != tt.code || !strings.Contains(err.String(), tt.says) {
@@ -242,38 +237,11 @@ func TestMetricsAndReadiness(t *testing.T) {
 			t.Errorf("%s: %d %q, want 200 and %q", path, code, body, want)
 		}
 	}
-	p.stop(exitOK)
-}
-
-// makeCert writes a certificate with the given serial number.
-func makeCert(t *testing.T, dir string, serial int64) (chain, key string) {
-	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(serial), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &k.PublicKey, k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kb, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	chain, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for name, block := range map[string]*pem.Block{
-		chain: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: kb},
-	} {
-		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return chain, key
+	p.stop(program.ExitOK)
 }
 
 func TestTLS(t *testing.T) {
-	chain, key := makeCert(t, t.TempDir(), 1)
+	chain, key, _ := programtest.Certificate(t, t.TempDir(), 1)
 	p := launch(t, "--listen", "127.0.0.1:0", "--tls-listen", "127.0.0.1:0", "--tls-cert", chain, "--tls-key", key,
 		"--secret", "sixteen bytes or more", "--dev")
 	addr := p.field("tls")
@@ -291,45 +259,5 @@ func TestTLS(t *testing.T) {
 	if err := a.Close(); err != nil {
 		t.Error(err)
 	}
-	p.stop(exitOK)
-}
-
-// A renewed certificate is used without a restart, a half-written one is not.
-func TestCertificateReload(t *testing.T) {
-	dir := t.TempDir()
-	chain, key := makeCert(t, dir, 1)
-	c, err := loadCertificate(chain, key, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	serial := func() int64 {
-		c.checked = time.Time{} // as if the time to look had come
-		cert, err := c.get(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return cert.Leaf.SerialNumber.Int64()
-	}
-	touch := func(age time.Duration) {
-		for _, f := range []string{chain, key} {
-			if err := os.Chtimes(f, time.Time{}, time.Now().Add(age)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if got := serial(); got != 1 {
-		t.Fatalf("serial %d", got)
-	}
-	makeCert(t, dir, 2)
-	touch(time.Minute)
-	if got := serial(); got != 2 {
-		t.Errorf("serial %d after renewal, want 2", got)
-	}
-	if err := os.WriteFile(chain, []byte("half of"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	touch(2 * time.Minute)
-	if got := serial(); got != 2 {
-		t.Errorf("serial %d with a broken file, want still 2", got)
-	}
+	p.stop(program.ExitOK)
 }

@@ -8,32 +8,27 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
-	"net/http"
-	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/seed-98f0d4c2/runnel/internal/program"
 	"github.com/seed-98f0d4c2/runnel/internal/relay"
 )
 
 // bound is what was opened, for the two lines on standard output.
 type bound struct{ udp, tcp, tls []string }
 
-// serve runs until a signal comes, or the relay fails.
-func serve(c *config, log *slog.Logger, stdout io.Writer, signals <-chan os.Signal) error {
+// Serve runs until a signal comes, or the relay fails.
+func (c *config) Serve(p *program.Process) error {
 	b, err := c.open()
 	if err != nil {
 		return err
 	}
-	reg := registry()
+	reg := program.Registry("relay")
 	c.relay.Registerer = reg
 	s, err := relay.New(&c.relay)
 	if err != nil {
@@ -42,7 +37,7 @@ func serve(c *config, log *slog.Logger, stdout io.Writer, signals <-chan os.Sign
 	}
 	defer s.Close()
 	if c.metrics != "" {
-		stop, err := serveMetrics(c.metrics, s, reg, log)
+		stop, err := serveMetrics(c.metrics, s, reg, p.Log)
 		if err != nil {
 			return err
 		}
@@ -50,29 +45,15 @@ func serve(c *config, log *slog.Logger, stdout io.Writer, signals <-chan os.Sign
 	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve() }()
-	if _, err := io.WriteString(stdout, b.lines(c)); err != nil {
-		log.Warn("standard output is closed", slog.Any("error", err))
-	}
-	log.Info("listening", slog.Any("udp", b.udp), slog.Any("tcp", b.tcp), slog.Any("tls", b.tls),
-		slog.String("external_ip", c.relay.RelayIP.String()), slog.String("version", version()))
+	p.Print(b.lines(c))
+	p.Log.Info("listening", slog.Any("udp", b.udp), slog.Any("tcp", b.tcp), slog.Any("tls", b.tls),
+		slog.String("external_ip", c.relay.RelayIP.String()), slog.String("version", program.Version()))
 
-	select {
-	case err := <-served:
+	if signaled, err := p.Wait(served); !signaled {
 		return err
-	case sig := <-signals:
-		log.Info("signal", slog.String("signal", sig.String()))
 	}
-	ctx, cancel := context.WithTimeoutCause(context.Background(), c.shutdown, fmt.Errorf("not gone within %v", c.shutdown))
-	defer cancel()
-	ctx, cut := context.WithCancelCause(ctx)
-	defer cut(nil)
-	go func() {
-		select {
-		case <-signals:
-			cut(errors.New("second signal"))
-		case <-ctx.Done():
-		}
-	}()
+	ctx, stop := p.Grace(c.shutdown, fmt.Errorf("not gone within %v", c.shutdown), errors.New("second signal"))
+	defer stop()
 	return s.Shutdown(ctx)
 }
 
@@ -164,49 +145,21 @@ func (c *config) public(a string) string {
 	return net.JoinHostPort(c.relay.RelayIP.String(), port)
 }
 
-func registry() *prometheus.Registry {
-	r := prometheus.NewRegistry()
-	r.MustRegister(
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "runnel_relay_build_info", Help: "1, with the version of the program.",
-			ConstLabels: prometheus.Labels{"version": version()},
-		}, func() float64 { return 1 }),
-	)
-	return r
-}
-
-// serveMetrics answers supervisors and scrapers on an address of their own.
-func serveMetrics(addr string, s *relay.Server, reg *prometheus.Registry, log *slog.Logger) (stop func(), err error) {
-	l, err := net.Listen("tcp", addr)
+// serveMetrics answers supervisors and scrapers on an address of their own. That it fails later is no reason to end.
+func serveMetrics(addr string, s *relay.Server, reg prometheus.Gatherer, log *slog.Logger) (stop func(), err error) {
+	w, err := program.ListenMetrics(addr, reg, program.Health(s.Draining, "draining"), log)
 	if err != nil {
 		return nil, err
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if s.Draining() {
-			http.Error(w, "draining", http.StatusServiceUnavailable)
-			return
-		}
-		io.WriteString(w, "ok\n")
-	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
-	h := &http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if err := h.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := w.Serve(); err != nil {
 			log.Error("metrics ended", slog.Any("error", err))
 		}
 	}()
-	log.Info("metrics", slog.String("url", "http://"+l.Addr().String()+"/metrics"))
 	return func() {
-		h.Close()
+		w.Close()
 		<-ended
 	}, nil
 }

@@ -10,11 +10,9 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
-	"runtime/debug"
-	"strings"
 	"time"
 
+	"github.com/seed-98f0d4c2/runnel/internal/program"
 	"github.com/seed-98f0d4c2/runnel/signaling/rendezvous"
 )
 
@@ -23,13 +21,13 @@ type config struct {
 	listen   string
 	internal string // empty: none
 	host     string // in the URL printed; empty: the address
-	cert     *certificate
+	cert     *program.Certificate
 	server   *rendezvous.Server
 	shutdown time.Duration
 }
 
-// config checks the flags for what one flag alone cannot tell.
-func (f *flags) config(log *slog.Logger) (*config, error) {
+// Service implements [program.Flags].
+func (f *flags) Service(log *slog.Logger) (program.Service, error) {
 	c := &config{listen: f.Listen, internal: f.MetricsListen, host: f.Name, shutdown: f.ShutdownTimeout}
 	rc := &rendezvous.Config{
 		Name:           f.Name,
@@ -78,7 +76,7 @@ func (f *flags) config(log *slog.Logger) (*config, error) {
 		if f.TLSCert == "" || f.TLSKey == "" {
 			return nil, errors.New("--tls-cert and --tls-key go together")
 		}
-		if c.cert, err = loadCertificate(f.TLSCert, f.TLSKey, log); err != nil {
+		if c.cert, err = program.LoadCertificate(f.TLSCert, f.TLSKey, log); err != nil {
 			return nil, err
 		}
 	}
@@ -130,7 +128,7 @@ func (f *flags) production(c *config, _ *rendezvous.Config) error {
 	return nil
 }
 
-// secrets reads the secrets shared with the relays: of a file the lines that are not empty, of which the first counts.
+// secrets reads the secrets shared with the relays: of which the first counts.
 func (f *flags) secrets() ([]string, error) {
 	switch {
 	case f.RelaySecret != "" && f.RelaySecretFile != "":
@@ -140,18 +138,9 @@ func (f *flags) secrets() ([]string, error) {
 	case f.RelaySecretFile == "":
 		return nil, nil
 	}
-	b, err := os.ReadFile(f.RelaySecretFile)
+	secrets, err := program.ReadSecrets(f.RelaySecretFile)
 	if err != nil {
 		return nil, fmt.Errorf("--relay-secret-file: %w", err)
-	}
-	var secrets []string
-	for line := range strings.Lines(string(b)) {
-		if s := strings.TrimSpace(line); s != "" {
-			secrets = append(secrets, s)
-		}
-	}
-	if len(secrets) == 0 {
-		return nil, fmt.Errorf("--relay-secret-file: %s is empty", f.RelaySecretFile)
 	}
 	return secrets, nil
 }
@@ -164,21 +153,6 @@ func (c *config) tls() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{"http/1.1"}, // a WebSocket is an upgrade of it
-		GetCertificate: c.cert.get,
+		GetCertificate: c.cert.Get,
 	}
-}
-
-// version is that of the module, or of the commit it was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && (v == "" || v == "(devel)") {
-			v = s.Value
-		}
-	}
-	return v
 }

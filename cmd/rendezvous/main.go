@@ -21,24 +21,14 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"io"
-	"log/slog"
 	"net/netip"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
-)
 
-const (
-	exitOK      = 0
-	exitRuntime = 1
-	exitUsage   = 2
-	exitConfig  = 78 // EX_CONFIG of sysexits.h
+	"github.com/seed-98f0d4c2/runnel/internal/program"
 )
 
 // flags are the command line. The help texts are the documentation of record.
@@ -70,72 +60,22 @@ type flags struct {
 }
 
 func main() {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, signals))
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, program.Signals()))
 }
 
 // run is main without the process around it. It returns the exit code.
 func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
-	f, code := parse(args, stdout, stderr)
-	if f == nil {
-		return code
+	p := &program.Program{
+		Name:        "rendezvous",
+		Description: "Introduces Runnel peers to each other and hands out relays.",
+		Stdout:      stdout,
+		Stderr:      stderr,
+		Signals:     signals,
 	}
-	log := newLog(f, stderr)
-	c, err := f.config(log)
-	if err != nil {
-		fmt.Fprintln(stderr, "rendezvous:", err)
-		return exitConfig
-	}
-	if err := serve(c, log, stdout, signals); err != nil {
-		log.Error("ended", slog.Any("error", err))
-		return exitRuntime
-	}
-	return exitOK
+	return p.Run(args, new(flags))
 }
 
-// parse returns the flags, or nil and the exit code.
-func parse(args []string, stdout, stderr io.Writer) (*flags, int) {
-	var f flags
-	exited := -1
-	parser, err := kong.New(&f,
-		kong.Name("rendezvous"),
-		kong.Description("Introduces Runnel peers to each other and hands out relays."),
-		kong.DefaultEnvars("RUNNEL_RENDEZVOUS"),
-		kong.Vars{"version": version()},
-		kong.Writers(stdout, stderr),
-		kong.Exit(func(code int) { exited = code }),
-	)
-	if err != nil {
-		fmt.Fprintln(stderr, "rendezvous:", err)
-		return nil, exitRuntime
-	}
-	_, err = parser.Parse(args)
-	switch {
-	case exited >= 0: // help or version
-		return nil, exited
-	case err != nil:
-		fmt.Fprintln(stderr, "rendezvous:", err)
-		if _, ok := errors.AsType[*kong.ParseError](err); ok {
-			fmt.Fprintln(stderr, "Run rendezvous --help for the flags.")
-		}
-		return nil, exitUsage
-	}
-	return &f, exitOK
-}
-
-// newLog logs to w as the flags say.
-func newLog(f *flags, w io.Writer) *slog.Logger {
-	level := slog.LevelInfo
-	if f.Dev {
-		level = slog.LevelDebug
-	}
-	if f.LogLevel != "" {
-		_ = level.UnmarshalText([]byte(f.LogLevel)) // one of the enum
-	}
-	o := &slog.HandlerOptions{Level: level}
-	if f.LogFormat == "text" || f.LogFormat == "" && f.Dev {
-		return slog.New(slog.NewTextHandler(w, o))
-	}
-	return slog.New(slog.NewJSONHandler(w, o))
+// Logging implements [program.Flags].
+func (f *flags) Logging() program.Logging {
+	return program.Logging{Format: f.LogFormat, Level: f.LogLevel, Dev: f.Dev}
 }

@@ -7,16 +7,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"io"
-	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -28,10 +21,11 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/seed-98f0d4c2/runnel/internal/program"
+	"github.com/seed-98f0d4c2/runnel/internal/program/programtest"
 	"github.com/seed-98f0d4c2/runnel/signaling"
 )
 
@@ -146,7 +140,7 @@ func TestDevelopment(t *testing.T) {
 		!strings.Contains(body, "go_goroutines") {
 		t.Errorf("metrics at %s:\n%s", m, body)
 	}
-	p.stop(exitOK)
+	p.stop(program.ExitOK)
 }
 
 func get(t *testing.T, url string) (int, string) {
@@ -184,32 +178,32 @@ func TestExitCodes(t *testing.T) {
 		code int
 		says string
 	}{
-		{"--help", exitOK, "RUNNEL_RENDEZVOUS_RELAY_SECRET_FILE"},
-		{"--version", exitOK, ""},
-		{"--bogus", exitUsage, "--bogus"},
-		{"extra", exitUsage, "extra"},
-		{"--dev --log-level loud", exitUsage, "loud"},
-		{"--dev --trusted-proxy 10.0.0.0", exitUsage, "trusted-proxy"},
-		{"--dev --shutdown-timeout soon", exitUsage, "shutdown-timeout"},
-		{"", exitConfig, "--name"},
-		{"--name x.example", exitConfig, "--tls-cert"},
-		{"--name x.example --tls-cert c.pem", exitConfig, "go together"},
-		{"--name x.example --tls-cert " + empty + " --tls-key " + empty, exitConfig, "certificate"},
-		{"--name x.example:443 --trusted-proxy 10.0.0.0/8", exitConfig, "without scheme and port"},
-		{"--name x.example --trusted-proxy 10.0.0.0/8 --relay turn:r.example", exitConfig, "--relay-secret-file"},
-		{"--dev --relay stun:x", exitConfig, "stun:x"},
-		{"--dev --stun x", exitConfig, "host:port"},
-		{"--dev --relay-secret short", exitConfig, "16 bytes"},
-		{"--dev --relay-secret-file " + empty, exitConfig, "is empty"},
-		{"--dev --relay-secret-file " + filepath.Join(dir, "none"), exitConfig, "none"},
-		{"--dev --relay-secret 0123456789abcdef --relay-secret-file " + empty, exitConfig, "exclude"},
-		{"--dev --listen 8080", exitConfig, "--listen"},
-		{"--dev --listen :8080", exitConfig, "needs --name"},
-		{"--dev --metrics-listen 9", exitConfig, "--metrics-listen"},
-		{"--dev --max-connections 0", exitConfig, "--max-connections"},
-		{"--dev --credential-ttl 1s", exitConfig, "credentials"},
-		{"--dev --allow-origin *", exitConfig, "origin"},
-		{"--dev --listen " + taken.Addr().String(), exitRuntime, "address already in use"},
+		{"--help", program.ExitOK, "RUNNEL_RENDEZVOUS_RELAY_SECRET_FILE"},
+		{"--version", program.ExitOK, ""},
+		{"--bogus", program.ExitUsage, "--bogus"},
+		{"extra", program.ExitUsage, "extra"},
+		{"--dev --log-level loud", program.ExitUsage, "loud"},
+		{"--dev --trusted-proxy 10.0.0.0", program.ExitUsage, "trusted-proxy"},
+		{"--dev --shutdown-timeout soon", program.ExitUsage, "shutdown-timeout"},
+		{"", program.ExitConfig, "--name"},
+		{"--name x.example", program.ExitConfig, "--tls-cert"},
+		{"--name x.example --tls-cert c.pem", program.ExitConfig, "go together"},
+		{"--name x.example --tls-cert " + empty + " --tls-key " + empty, program.ExitConfig, "certificate"},
+		{"--name x.example:443 --trusted-proxy 10.0.0.0/8", program.ExitConfig, "without scheme and port"},
+		{"--name x.example --trusted-proxy 10.0.0.0/8 --relay turn:r.example", program.ExitConfig, "--relay-secret-file"},
+		{"--dev --relay stun:x", program.ExitConfig, "stun:x"},
+		{"--dev --stun x", program.ExitConfig, "host:port"},
+		{"--dev --relay-secret short", program.ExitConfig, "16 bytes"},
+		{"--dev --relay-secret-file " + empty, program.ExitConfig, "is empty"},
+		{"--dev --relay-secret-file " + filepath.Join(dir, "none"), program.ExitConfig, "none"},
+		{"--dev --relay-secret 0123456789abcdef --relay-secret-file " + empty, program.ExitConfig, "exclude"},
+		{"--dev --listen 8080", program.ExitConfig, "--listen"},
+		{"--dev --listen :8080", program.ExitConfig, "needs --name"},
+		{"--dev --metrics-listen 9", program.ExitConfig, "--metrics-listen"},
+		{"--dev --max-connections 0", program.ExitConfig, "--max-connections"},
+		{"--dev --credential-ttl 1s", program.ExitConfig, "credentials"},
+		{"--dev --allow-origin *", program.ExitConfig, "origin"},
+		{"--dev --listen " + taken.Addr().String(), program.ExitRuntime, "address already in use"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {
@@ -235,7 +229,7 @@ func TestEnvironment(t *testing.T) {
 	if strings.Contains(p.log.String(), "msg=metrics") {
 		t.Error("metrics are served though they are off")
 	}
-	p.stop(exitOK)
+	p.stop(program.ExitOK)
 }
 
 // A stuckConn takes nothing in any more once it is stuck.
@@ -272,48 +266,14 @@ func TestSecondSignal(t *testing.T) {
 	}
 	stuck.Store(true) // the server waits for its farewell to be answered
 	p.signals <- syscall.SIGTERM
-	p.stop(exitRuntime)
+	p.stop(program.ExitRuntime)
 	if !strings.Contains(p.log.String(), "second signal") {
 		t.Errorf("the log does not say why:\n%s", p.log)
 	}
 }
 
-func writeCertificate(t *testing.T, dir string, serial int64) (certFile, keyFile string, pool *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial),
-		NotAfter:     time.Now().Add(time.Hour),
-		DNSNames:     []string{"rendezvous.example"},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for name, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: pkcs8}} {
-		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool = x509.NewCertPool()
-	pool.AddCert(cert)
-	return certFile, keyFile, pool
-}
-
 func TestProduction(t *testing.T) {
-	certFile, keyFile, pool := writeCertificate(t, t.TempDir(), 1)
+	certFile, keyFile, pool := programtest.Certificate(t, t.TempDir(), 1, "rendezvous.example")
 	p := start(t, "--name", "rendezvous.example", "--listen", "127.0.0.1:0", "--tls-cert", certFile, "--tls-key", keyFile,
 		"--metrics-listen", "127.0.0.1:0")
 	if !strings.HasPrefix(p.url, "wss://rendezvous.example:") {
@@ -331,46 +291,10 @@ func TestProduction(t *testing.T) {
 	if _, body := get(t, m); !strings.Contains(body, "runnel_rendezvous_certificate_expiry_timestamp_seconds 1.") {
 		t.Errorf("no end of the certificate at %s:\n%s", m, body)
 	}
-	p.stop(exitOK)
+	p.stop(program.ExitOK)
 	for line := range strings.Lines(p.log.String()) {
 		if !json.Valid([]byte(line)) {
 			t.Errorf("log line %q, want JSON", line)
 		}
-	}
-}
-
-func TestCertificateIsReadAgain(t *testing.T) {
-	dir := t.TempDir()
-	certFile, keyFile, _ := writeCertificate(t, dir, 1)
-	c, err := loadCertificate(certFile, keyFile, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	serial := func() int64 {
-		c.checked = time.Time{} // as if it had not looked for long
-		cert, err := c.get(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return cert.Leaf.SerialNumber.Int64()
-	}
-	if got := serial(); got != 1 {
-		t.Errorf("serial %d, want 1", got)
-	}
-	if err := os.WriteFile(keyFile, []byte("half a file"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if got := serial(); got != 1 {
-		t.Errorf("with a broken file: serial %d, want the old one", got)
-	}
-	writeCertificate(t, dir, 2)
-	if got := serial(); got != 2 {
-		t.Errorf("after renewal: serial %d, want 2", got)
-	}
-	if err := os.Remove(certFile); err != nil {
-		t.Fatal(err)
-	}
-	if got := serial(); got != 2 {
-		t.Errorf("with a missing file: serial %d, want the last one", got)
 	}
 }

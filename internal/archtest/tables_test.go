@@ -23,6 +23,11 @@ var layers = []layer{
 		"programs, and the tests of whole programs, are what everything else is for: nothing imports them",
 	},
 	{
+		"programs' frame",
+		[]string{"internal/program/..."},
+		"flags, logs, signals, certificates and metrics are the same for every server program, and nobody else's business",
+	},
+	{
 		"test kit",
 		[]string{"peer/peertest"},
 		"the public test kit starts endpoints and servers in one process, so it stands above both",
@@ -64,7 +69,7 @@ var layers = []layer{
 	},
 	{
 		"adapters' ground",
-		[]string{"internal/pionx/stunx", "internal/pionx/dtlsx/pionlog"},
+		[]string{"internal/pionx/stunx", "internal/pionx/logx"},
 		"the STUN sanity filter stands in front of every other adapter and the log bridge behind it, so all may use both",
 	},
 	{
@@ -119,6 +124,11 @@ var closed = []struct {
 		"packet protection needs the packet header, ciphers, and to know which of them the processor is good at",
 	},
 	{
+		"internal/program",
+		[]string{"github.com/alecthomas/kong", "github.com/prometheus/client_golang/..."},
+		"what is the same for every server program knows nothing of what any of them serves",
+	},
+	{
 		"internal/archtest",
 		nil,
 		"rules that import what they judge could not be run while it does not compile",
@@ -136,7 +146,7 @@ var publicOnly = []string{"examples/..."}
 // labs are packages made for tests. Only tests, other labs and labUsers import them, so that no shipped program
 // carries a virtual network.
 var (
-	labs     = []string{"internal/netlab", "internal/netns", "peer/peertest", "internal/archtest"}
+	labs     = []string{"internal/netlab", "internal/netns", "internal/program/programtest", "peer/peertest", "internal/archtest"}
 	labUsers = []string{"internal/demo/...", "examples/..."}
 )
 

@@ -17,6 +17,8 @@ import (
 
 	"github.com/pion/dtls/v2"
 	"github.com/pion/dtls/v2/pkg/crypto/elliptic"
+
+	"github.com/seed-98f0d4c2/runnel/internal/pionx/logx"
 )
 
 // Errors of this package. [Handshake.Err] wraps one of them, or the error of the context that ended the handshake.
@@ -167,7 +169,7 @@ func (h *Handshake) config() *dtls.Config {
 		InsecureSkipVerifyHello: true,
 		FlightInterval:          h.cfg.flightInterval(),
 		MTU:                     mtu,
-		LoggerFactory:           logFactory{h.cfg.Log},
+		LoggerFactory:           logx.Factory{Log: h.cfg.Log},
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 	"github.com/pion/ice/v2"
 	"github.com/pion/stun"
 	"github.com/pion/transport/v2"
+
+	"github.com/seed-98f0d4c2/runnel/internal/pionx/logx"
 )
 
 const (
@@ -132,7 +134,7 @@ func (a *Agent) build() error {
 		SrflxAcceptanceMinWait: &atOnce,
 		PrflxAcceptanceMinWait: &atOnce,
 		BindingRequestHandler:  a.handleCheck,
-		LoggerFactory:          logFactory{a.cfg.Log},
+		LoggerFactory:          logx.Factory{Log: a.cfg.Log},
 	})
 	if err != nil {
 		return err

@@ -109,7 +109,7 @@ func Allocate(ctx context.Context, c *ClientConfig) (*Allocation, error) {
 	}
 	client, err := turn.NewClient(&turn.ClientConfig{
 		TURNServerAddr: a.server.String(), Conn: a.tap, Username: c.Username, Password: c.Password, Realm: c.Realm,
-		RTO: rto, Net: fixedNet{addr: a.to}, LoggerFactory: newLoggerFactory(log),
+		RTO: rto, Net: fixedNet{addr: a.to}, LoggerFactory: libraryLog(log),
 	})
 	if err != nil {
 		c.Conn.Close()

@@ -404,7 +404,7 @@ func TestWriteToAllocatesNothing(t *testing.T) {
 func TestLoggerIsSampled(t *testing.T) {
 	var buf bytes.Buffer
 	synctest.Test(t, func(t *testing.T) {
-		log := newLoggerFactory(debugLogger(&buf)).NewLogger("x")
+		log := libraryLog(debugLogger(&buf)).NewLogger("x")
 		for range 10000 {
 			log.Errorf("bad packet from %s", "somewhere")
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pion/transport/v2/vnet"
 
+	"github.com/seed-98f0d4c2/runnel/internal/pionx/logx"
 	"github.com/seed-98f0d4c2/runnel/internal/pionx/stunx"
 )
 
@@ -43,7 +44,7 @@ type lab struct {
 
 func newLab(t *testing.T) *lab {
 	l := &lab{t: t, ports: 50000, methods: make(map[stunx.Method]int)}
-	r, err := vnet.NewRouter(&vnet.RouterConfig{CIDR: "1.0.0.0/24", MinDelay: oneWay, LoggerFactory: newLoggerFactory(nil)})
+	r, err := vnet.NewRouter(&vnet.RouterConfig{CIDR: "1.0.0.0/24", MinDelay: oneWay, LoggerFactory: logx.Factory{}})
 	ok(t, err)
 	l.router = r
 	for i, n := range []**vnet.Net{&l.server, &l.client, &l.peer} {

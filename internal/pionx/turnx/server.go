@@ -54,7 +54,7 @@ func NewServer(c *ServerConfig) (*Server, error) {
 	conn := &saneConn{PacketConn: c.Conn}
 	s, err := turn.NewServer(turn.ServerConfig{
 		Realm:         c.Realm,
-		LoggerFactory: newLoggerFactory(c.Log),
+		LoggerFactory: libraryLog(c.Log),
 		InboundMTU:    serverMTU,
 		AuthHandler:   c.authHandler(),
 		PacketConnConfigs: []turn.PacketConnConfig{{

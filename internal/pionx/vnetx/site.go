@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/pion/transport/v2/vnet"
+
+	"github.com/seed-98f0d4c2/runnel/internal/pionx/logx"
 )
 
 // Errors of this package.
@@ -99,7 +101,7 @@ func New(c *Config) (*Site, error) {
 
 // start builds the routers and connects the hosts to them. Called with mu held, or before anybody knows s.
 func (s *Site) start() error {
-	root, err := newRouter(&vnet.RouterConfig{CIDR: "0.0.0.0/0", LoggerFactory: silence{}})
+	root, err := newRouter(&vnet.RouterConfig{CIDR: "0.0.0.0/0", LoggerFactory: logx.Factory{}})
 	if err != nil {
 		return fmt.Errorf("vnetx: %w", err)
 	}
@@ -115,7 +117,7 @@ func (s *Site) start() error {
 				FilteringBehavior: s.cfg.Filtering.pion(),
 				MappingLifeTime:   s.cfg.MappingLifetime,
 			},
-			LoggerFactory: silence{},
+			LoggerFactory: logx.Factory{},
 		})
 		if err == nil {
 			err = root.AddRouter(nat)

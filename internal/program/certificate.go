@@ -1,7 +1,7 @@
 // Copyright 2026 The Runnel Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package program
 
 import (
 	"crypto/tls"
@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// certCheck is how often, at most, the files of the certificate are looked at.
+// certCheck is how often, at most, the files of a certificate are looked at.
 const certCheck = 10 * time.Second
 
-// certificate is read from its files, and again when they change, so that a renewal needs no restart. It looks when a
-// client connects.
-type certificate struct {
+// A Certificate is read from its files, and again when they change, so that a renewal needs no restart and no signal. It
+// looks when a client connects, and not more often than every 10 s. It is safe for concurrent use.
+type Certificate struct {
 	files [2]string // chain and key
 	log   *slog.Logger
 
@@ -33,8 +33,9 @@ type stamp struct {
 	size     int64
 }
 
-func loadCertificate(chain, key string, log *slog.Logger) (*certificate, error) {
-	c := &certificate{files: [2]string{chain, key}, log: log, checked: time.Now()}
+// LoadCertificate reads a certificate chain and its private key, both PEM.
+func LoadCertificate(chain, key string, log *slog.Logger) (*Certificate, error) {
+	c := &Certificate{files: [2]string{chain, key}, log: log, checked: time.Now()}
 	stamps, err := c.look()
 	if err == nil {
 		err = c.load(stamps)
@@ -45,7 +46,7 @@ func loadCertificate(chain, key string, log *slog.Logger) (*certificate, error) 
 	return c, nil
 }
 
-func (c *certificate) look() (s [2]stamp, err error) {
+func (c *Certificate) look() (s [2]stamp, err error) {
 	for i, name := range c.files {
 		info, err := os.Stat(name)
 		if err != nil {
@@ -57,7 +58,7 @@ func (c *certificate) look() (s [2]stamp, err error) {
 }
 
 // load reads the files. The stamps are from before: a change while reading is seen as one the next time.
-func (c *certificate) load(s [2]stamp) error {
+func (c *Certificate) load(s [2]stamp) error {
 	cert, err := tls.LoadX509KeyPair(c.files[0], c.files[1])
 	if err != nil {
 		return fmt.Errorf("certificate %s with key %s: %w", c.files[0], c.files[1], err)
@@ -66,9 +67,9 @@ func (c *certificate) load(s [2]stamp) error {
 	return nil
 }
 
-// get is for tls.Config.GetCertificate. Files that cannot be used, as while one is new and the other not yet, leave
-// the old certificate in use.
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+// Get is for tls.Config.GetCertificate, and never fails. Files that cannot be used, which they cannot while one is new and
+// the other not yet, leave the old certificate in use.
+func (c *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
@@ -89,4 +90,11 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		c.log.Info("certificate renewed", slog.Time("not_after", c.current.Leaf.NotAfter))
 	}
 	return c.current, nil
+}
+
+// Expires is when the certificate in use ends.
+func (c *Certificate) Expires() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.current.Leaf.NotAfter
 }
