@@ -35,7 +35,7 @@ func (e *Endpoint) DialTarget(ctx context.Context, t Target) (*Session, error) {
 		return nil, err
 	}
 	err = s.Ready(ctx)
-	if err != nil && err == ctx.Err() && s.isReady() {
+	if err != nil && errors.Is(err, ctx.Err()) && s.isReady() {
 		err = nil // both at once
 	}
 	e.dialled(s, err != nil)
