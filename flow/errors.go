@@ -8,6 +8,8 @@ import (
 	"fmt"
 )
 
+var errForeignAnswer = errors.New("flow: Options.Answers is a flow of another session")
+
 var (
 	// ErrWouldBlock is returned by [Sender.TrySend] when the flow's send buffer is full.
 	ErrWouldBlock = errors.New("flow: send buffer full")

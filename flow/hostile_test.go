@@ -247,7 +247,7 @@ func TestPiecesAreBounded(t *testing.T) {
 			f.m.Append(epoch, 0, nil, 1171)
 		}
 		var pe *wire.ProtocolError
-		if !errors.As(err, &pe) || n > maxSessionPieces+1 || perMessage > maxPieces && n > maxPieces+1 {
+		if !errors.As(err, &pe) || n > maxSessionPieces+n/perMessage+2 || perMessage > maxPieces && n > maxPieces+1 {
 			t.Errorf("%d pieces per message: %v after %d pieces, want a limit", perMessage, err, n)
 		}
 	}

@@ -115,6 +115,8 @@ func (l *lossState) handleAck(now time.Time, a *wire.Ack) error {
 		return &wire.ProtocolError{Code: wire.CodeAck, Reason: "ack of a packet that was not sent"}
 	}
 	l.largestAcked = max(l.largestAcked, int64(largest))
+	// RFC 9002 §7.8: "the congestion window SHOULD NOT be increased" while it is not used.
+	used := l.limited && 2*l.inFlight >= l.cc.Window()
 	var newest *sentPacket
 	newestPN := uint64(0)
 	anyEliciting := false
@@ -131,7 +133,7 @@ func (l *lossState) handleAck(now time.Time, a *wire.Ack) error {
 				newest, newestPN = p, pn-1
 			}
 			anyEliciting = anyEliciting || p.eliciting
-			l.acknowledge(now, pn-1, p)
+			l.acknowledge(now, pn-1, p, used)
 		}
 	}
 	if newest == nil {
@@ -148,15 +150,15 @@ func (l *lossState) handleAck(now time.Time, a *wire.Ack) error {
 	return nil
 }
 
-// acknowledge settles a packet that arrived.
-func (l *lossState) acknowledge(now time.Time, pn uint64, p *sentPacket) {
+// acknowledge settles a packet that arrived. used says that the window was.
+func (l *lossState) acknowledge(now time.Time, pn uint64, p *sentPacket, used bool) {
 	p.state = packetGone
 	if p.eliciting {
 		l.eliciting--
 	}
 	if l.counts(pn, p) {
 		l.inFlight -= p.size
-		l.cc.HandleAck(now, l.info(pn, p), l.limited)
+		l.cc.HandleAck(now, l.info(pn, p), used)
 	}
 	l.fate(pn, p, true)
 }

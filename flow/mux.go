@@ -67,6 +67,7 @@ type Mux struct {
 	nextID       uint64
 	peerFlows    uint64         // how many flows the peer lets us open, ever
 	awaitingID   queue[*Sender] // flows that wait for that to grow
+	awaitingDead int            // of them, aborted meanwhile
 	sendUsed     uint64         // credit used over all flows
 	sendLimit    uint64         // credit granted
 	sendReserved uint64         // credit that begun messages will still use
@@ -142,8 +143,16 @@ func (m *Mux) Open(label string, o *Options) (*Sender, error) {
 	s := &Sender{
 		m: m, sendBuffer: o.sendBuffer(), level: o.Priority.level(),
 		open:      wire.FlowOpen{Label: []byte(label), Metadata: append([]byte(nil), o.Metadata...), Stream: o.Stream},
-		returns:   o.Returns,
+		returns:   max(o.Returns, 0),
 		flowLimit: wire.InitialFlowWindow,
+	}
+	if o.Answers != nil && o.Answers.m != m {
+		return nil, errForeignAnswer
+	}
+	if s.returns == 0 {
+		s.returnErr = ErrClosed
+		s.returnGate.Lock()
+		s.returnGate.Unlock(true)
 	}
 	if o.Answers != nil {
 		s.open.HasAnswers, s.open.Answers = true, o.Answers.id

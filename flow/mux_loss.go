@@ -35,6 +35,10 @@ func (m *Mux) itemAcked(pn uint64, it *item) {
 		if !it.r.reject.known() {
 			it.r.reject.acked()
 			m.rejecting--
+			if it.r.settled { // it counted as open until now
+				m.collectReceiver(it.r)
+				m.updateSessionLimits()
+			}
 		}
 	case itemWindow:
 		it.r.window.ackedLatest(pn)

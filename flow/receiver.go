@@ -147,11 +147,10 @@ func (r *Receiver) Messages(ctx context.Context) iter.Seq2[Message, error] {
 // does not block, and has no effect at the sender if the whole flow has arrived already.
 func (r *Receiver) Reject(code uint64) {
 	r.gate.Lock()
-	if r.rejected {
-		r.gate.Unlock(true)
-		return
+	if !r.rejected { // else the machine has, and what is here is dropped all the same
+		r.rejected, r.code = true, min(code, wire.MaxVarint)
 	}
-	r.rejected, r.code, r.taken = true, min(code, wire.MaxVarint), true
+	r.taken = true
 	var n uint64
 	for r.queue.len() > 0 {
 		slot := r.queue.pop()

@@ -112,13 +112,21 @@ func (m *Mux) handleForward(r *Receiver, seq, used uint64) error {
 		return nil
 	}
 	// Hand over what is complete below seq and drop the rest.
-	below := make([]uint64, 0, len(r.messages))
-	for s := range r.messages {
-		if s < seq {
-			below = append(below, s)
+	below := make([]uint64, 0, min(uint64(len(r.messages)), seq-r.next))
+	if seq-r.next < uint64(len(r.messages)) {
+		for s := r.next; s < seq; s++ {
+			if r.messages[s] != nil {
+				below = append(below, s)
+			}
 		}
+	} else {
+		for s := range r.messages {
+			if s < seq {
+				below = append(below, s)
+			}
+		}
+		slices.Sort(below)
 	}
-	slices.Sort(below)
 	var partial uint64
 	for _, s := range below {
 		p := r.messages[s]

@@ -20,6 +20,9 @@ type recvMsg struct {
 
 func (p *recvMsg) complete() bool { return p.total >= 0 && p.have.Covers(0, uint64(p.total)) }
 
+// extra is how many pieces p has beyond the first, which wire.MessageCost pays for.
+func (p *recvMsg) extra() int { return max(len(p.have)-1, 0) }
+
 // cost is the credit p has used so far.
 func (p *recvMsg) cost() uint64 { return uint64(len(p.buf)) + wire.MessageCost }
 
@@ -74,10 +77,12 @@ func (m *Mux) handleOpen(o *wire.FlowOpen) error {
 	m.count.FlowsAccepted++
 	switch {
 	case o.UnknownCritical:
+		r.taken = true
 		m.refuse(r, wire.CodeFlowOption, ErrClosed)
 	case o.HasAnswers:
 		s := m.sendersByID[o.Answers]
 		if s == nil || s.returns == 0 || !s.giveReturn(r) {
+			r.taken = true
 			m.refuse(r, wire.CodeFlowAnswer, ErrClosed)
 			return nil
 		}
@@ -169,9 +174,9 @@ func (m *Mux) handleData(r *Receiver, d *wire.FlowData) error {
 		p.total = end
 	}
 	m.count.BytesDuplicate += p.have.Count(d.Offset, d.Offset+uint64(len(d.Data)))
-	pieces := len(p.have)
+	m.pieces -= p.extra()
 	p.store(off, d.Data)
-	m.pieces += len(p.have) - pieces
+	m.pieces += p.extra()
 	if len(p.have) > maxPieces || m.pieces > maxSessionPieces {
 		// Nobody who means well loses that many packets at once.
 		return violation(wire.CodeFlowControl, "messages in too many pieces")
@@ -198,7 +203,7 @@ func (m *Mux) newMessage() *recvMsg {
 
 // freeMessage takes back a message whose bytes have been handed over or dropped.
 func (m *Mux) freeMessage(p *recvMsg) {
-	m.pieces -= len(p.have)
+	m.pieces -= p.extra()
 	if len(m.spare) < 64 && cap(p.have) <= 64 {
 		*p = recvMsg{have: p.have[:0], total: -1}
 		m.spare = append(m.spare, p)
@@ -303,7 +308,7 @@ func (m *Mux) collectReceiver(r *Receiver) {
 	r.freed += r.consumed
 	r.consumed = 0
 	rejected, code := r.rejected, r.code
-	retire := r.complete && !r.retired && r.settled && (r.taken && r.queue.len() == 0 || rejected)
+	retire := r.complete && !r.retired && r.settled && r.taken && r.queue.len() == 0 && !r.reject.unsettled()
 	r.retired = r.retired || retire
 	r.gate.Unlock(r.readable())
 	if retire {

@@ -139,7 +139,7 @@ func (m *Mux) credit(s *Sender, p *sendMsg) (n int, ok bool) {
 			m.block(s)
 			return 0, false
 		}
-		return int(min(left, wire.MaxVarint>>2)), true
+		return int(min(left, 1<<30)), true
 	}
 	// The peer may have taught us of its limit after the message was queued.
 	if peer := m.peerMaxMessage.Load(); peer > 0 && size > uint64(peer) {
@@ -160,7 +160,7 @@ func (m *Mux) credit(s *Sender, p *sendMsg) (n int, ok bool) {
 		m.block(s)
 		return 0, false
 	}
-	return int(min(left-wire.MessageCost, wire.MaxVarint>>2)), true
+	return int(min(left-wire.MessageCost, 1<<30)), true
 }
 
 // useCredit accounts for n more units of the flow's next message.

@@ -256,11 +256,29 @@ func (m *Mux) abortSender(s *Sender, err error, code uint64) {
 	m.failSender(s, err)
 	if !s.hasID {
 		m.forget(s) // the peer has never heard of it
+		m.dropAwaiting(s)
 		return
 	}
 	s.code = code
 	s.abortFact.set()
 	m.sched.add(s)
+}
+
+// dropAwaiting notes that a flow no longer waits for an ID. The dead are cleared out when they are the majority.
+func (m *Mux) dropAwaiting(s *Sender) {
+	if !s.awaiting {
+		return
+	}
+	if m.awaitingDead++; 2*m.awaitingDead <= m.awaitingID.len() {
+		return
+	}
+	var living queue[*Sender]
+	for i := range m.awaitingID.len() {
+		if w := *m.awaitingID.at(i); !w.failed {
+			*living.push() = w
+		}
+	}
+	m.awaitingID, m.awaitingDead = living, 0
 }
 
 // handleReject handles the peer's refusal of one of our flows.
@@ -301,6 +319,9 @@ func (m *Mux) handleLimits(window, flows, message uint64) {
 		s := *slot
 		*slot = nil
 		s.awaiting = false
+		if s.failed {
+			m.awaitingDead--
+		}
 		if s.sendable() {
 			m.assignID(s)
 			m.sched.add(s)

@@ -93,8 +93,20 @@ func (s *Sender) Send(ctx context.Context, msg []byte) (*Receipt, error) {
 	if err := s.gate.WaitAndLock(ctx); err != nil {
 		return nil, err
 	}
-	return s.sendAndUnlock(msg)
+	if len(msg) > copyOutside && s.err == nil {
+		// The loop must not wait for the gate while a large message is copied.
+		s.gate.Unlock(s.writable())
+		b := copyBuffer(msg)
+		if err := s.gate.WaitAndLock(ctx); err != nil {
+			return nil, err
+		}
+		return s.sendAndUnlock(b)
+	}
+	return s.sendCopyAndUnlock(msg)
 }
+
+// copyOutside is the size above which a message is copied with the gate open.
+const copyOutside = 64 << 10
 
 // TrySend is Send without waiting: it returns [ErrWouldBlock] when Send would block.
 func (s *Sender) TrySend(msg []byte) (*Receipt, error) {
@@ -106,7 +118,7 @@ func (s *Sender) TrySend(msg []byte) (*Receipt, error) {
 		s.gate.Unlock(false)
 		return nil, ErrWouldBlock
 	}
-	return s.sendAndUnlock(msg)
+	return s.sendCopyAndUnlock(msg)
 }
 
 // checkSize returns an error if no message of n bytes may be sent.
@@ -124,14 +136,22 @@ func (m *Mux) checkSize(n int) error {
 // writable is the gate's condition.
 func (s *Sender) writable() bool { return s.err != nil || s.buffered < s.sendBuffer }
 
-func (s *Sender) sendAndUnlock(msg []byte) (*Receipt, error) {
+func (s *Sender) sendCopyAndUnlock(msg []byte) (*Receipt, error) {
+	if err := s.err; err != nil {
+		s.gate.Unlock(true)
+		return nil, err
+	}
+	return s.sendAndUnlock(copyBuffer(msg))
+}
+
+func (s *Sender) sendAndUnlock(b *buffer) (*Receipt, error) {
 	if err := s.err; err != nil {
 		s.gate.Unlock(true)
 		return nil, err
 	}
 	receipt := s.receipts.next()
-	s.pending = append(s.pending, outgoing{copyBuffer(msg), receipt})
-	s.buffered += len(msg) + wire.MessageCost
+	s.pending = append(s.pending, outgoing{b, receipt})
+	s.buffered += len(b.b) + wire.MessageCost
 	s.unlockAndNotify()
 	return receipt, nil
 }

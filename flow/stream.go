@@ -227,9 +227,14 @@ func (d *deadline) stop(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.stopped = true
+	old, oldTimer := d.cancel, d.timer
+	// A context that has ended already keeps its cause: another says that this is the end.
+	d.ctx, d.cancel = context.WithCancelCause(context.Background())
+	d.timer = nil
 	d.cancel(err)
-	if d.timer != nil {
-		d.timer()
+	old(err)
+	if oldTimer != nil {
+		oldTimer()
 	}
 }
 

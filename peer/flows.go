@@ -22,6 +22,9 @@ func (s *Session) AcceptFlow(ctx context.Context) (*flow.Receiver, error) {
 	return s.incoming.accept(ctx, s.mux, false)
 }
 
+// maxUnaccepted is how many flows, or streams, wait for a program that only accepts the other kind.
+const maxUnaccepted = 1024
+
 // incoming sorts what the peer opens into flows and streams. There is no goroutine for it: of those who wait, one
 // takes from the flow machine for all.
 type incoming struct {
@@ -60,8 +63,11 @@ func (in *incoming) accept(ctx context.Context, mux *flow.Mux, stream bool) (*fl
 		in.mu.Lock()
 		in.pulling = false
 		if r != nil {
-			q := in.queue(r.Stream())
-			*q = append(*q, r)
+			if q := in.queue(r.Stream()); len(*q) < maxUnaccepted {
+				*q = append(*q, r)
+			} else {
+				r.Reject(0) // nobody accepts this kind
+			}
 		}
 		close(in.news)
 		in.news = make(chan struct{})

@@ -3,7 +3,10 @@
 
 package rangeset
 
-import "slices"
+import (
+	"slices"
+	"sort"
+)
 
 // A Range holds the integers from Start up to, not including, End.
 type Range struct{ Start, End uint64 }
@@ -78,12 +81,16 @@ func (s *Set) search(v uint64) int {
 
 // Contains reports whether v is in the set.
 func (s Set) Contains(v uint64) bool {
-	for _, v0 := range slices.Backward(s) {
-		if v >= v0.Start {
-			return v < v0.End
-		}
+	i := s.at(v)
+	return i >= 0 && v < s[i].End
+}
+
+// at returns the index of the last range that starts at or before v, or -1.
+func (s Set) at(v uint64) int {
+	if n := len(s); n > 0 && v >= s[n-1].Start {
+		return n - 1 // most questions are about the end
 	}
-	return false
+	return sort.Search(len(s), func(i int) bool { return s[i].Start > v }) - 1
 }
 
 // Covers reports whether all integers from start up to, not including, end are in the set.
@@ -91,12 +98,8 @@ func (s Set) Covers(start, end uint64) bool {
 	if start >= end {
 		return true
 	}
-	for _, v := range slices.Backward(s) {
-		if start >= v.Start {
-			return end <= v.End
-		}
-	}
-	return false
+	i := s.at(start)
+	return i >= 0 && end <= s[i].End
 }
 
 // Count returns how many integers from start up to, not including, end are in the set.
