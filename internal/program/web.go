@@ -32,6 +32,7 @@ func ListenWeb(addr string, h http.Handler, t *tls.Config, log *slog.Logger) (*W
 		Handler:           h,
 		Protocols:         h1,
 		TLSConfig:         t,
+		ReadTimeout:       10 * time.Second,
 		ReadHeaderTimeout: 5 * time.Second, // of the TLS handshake too
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    8 << 10,

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -213,7 +214,10 @@ func (a *allocation) ReadFrom(b []byte) (int, net.Addr, error) {
 		}
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) || a.closed() {
-				return 0, nil, err
+				// The library's reader would now delete the allocation of this client, which may be another by now. Its
+				// goroutine has nothing else to do.
+				_ = a.Close()
+				runtime.Goexit()
 			}
 			time.Sleep(time.Millisecond) // ICMP and shortages, never long
 			continue

@@ -152,19 +152,33 @@ func limit(p *int, def int) {
 	}
 }
 
-// systemAddrs lists the machine's addresses.
-func systemAddrs() []netip.Addr {
+// systemAddrs lists the machine's addresses, and those by which a packet reaches it along with its neighbours: the
+// broadcast address of each network, and the first, which is an old form of it.
+func systemAddrs() ([]netip.Addr, error) {
 	ifs, err := net.InterfaceAddrs()
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	var out []netip.Addr
 	for _, a := range ifs {
-		if n, ok := a.(*net.IPNet); ok {
-			if ip, ok := netip.AddrFromSlice(n.IP); ok {
-				out = append(out, ip.Unmap())
+		n, ok := a.(*net.IPNet)
+		if !ok {
+			continue
+		}
+		ip, ok := netip.AddrFromSlice(n.IP)
+		if !ok {
+			continue
+		}
+		ip = ip.Unmap()
+		out = append(out, ip)
+		if ones, bits := n.Mask.Size(); bits == 32 && ones < 31 && ip.Is4() {
+			first, last := ip.As4(), ip.As4()
+			for i, m := range n.Mask {
+				first[i] &= m
+				last[i] |= ^m
 			}
+			out = append(out, netip.AddrFrom4(first), netip.AddrFrom4(last))
 		}
 	}
-	return out
+	return out, nil
 }

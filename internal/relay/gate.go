@@ -28,7 +28,8 @@ type gate struct {
 	transport string
 	onEnd     func() // may be nil
 	end       sync.Once
-	spoke     bool // the stream has sent something sensible; reader only
+	spoke     bool   // the stream has sent something sensible; reader only
+	answers   bucket // of a stream; reader only
 
 	cur request // reader only
 
@@ -53,6 +54,19 @@ func newGate(s *Server, pc net.PacketConn, transport string, onEnd func()) *gate
 }
 
 func (g *gate) stream() bool { return g.transport != "udp" }
+
+// mayAnswer says whether a client that has shown no credentials may be answered now. The sender of a stream is where it
+// says it is and has a bucket of its own: datagrams with its address must not use up what it may be answered.
+func (g *gate) mayAnswer(from netip.Addr) bool {
+	now := time.Now()
+	if !g.stream() {
+		return g.s.answers.allow(from, now)
+	}
+	if g.s.c.AnswerRate < 0 {
+		return true
+	}
+	return g.answers.take(now, g.s.c.AnswerRate, float64(g.s.c.AnswerBurst))
+}
 
 // ReadFrom returns the next packet that the core may see.
 func (g *gate) ReadFrom(b []byte) (int, net.Addr, error) {
@@ -184,7 +198,7 @@ func (g *gate) sendIndication(b []byte, a *allocation) (int, bool) {
 
 // binding answers a STUN Binding request as tersely as can be: 32 bytes for 20, FINGERPRINT only for who uses it.
 func (g *gate) binding(b []byte, from netip.AddrPort) (int, bool) {
-	if !g.s.answers.allow(from.Addr(), time.Now()) {
+	if !g.mayAnswer(from.Addr()) {
 		g.s.metrics.suppressed.Inc()
 		return 0, false
 	}

@@ -51,6 +51,10 @@ func (p *portPool) take(now time.Time, even bool) (uint16, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.wake(now)
+	if p.free == 0 && !even && p.head < len(p.resting) { // better the one that has rested longest than none
+		p.release(p.resting[p.head].port)
+		p.head++
+	}
 	if p.free == 0 {
 		return 0, errNoPorts
 	}

@@ -69,24 +69,30 @@ func New(c *Config) (*Server, error) {
 			s.hairpin = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 		}
 	}
-	s.lookUpHost()
+	if err := s.lookUpHost(); err != nil {
+		return nil, fmt.Errorf("relay: the addresses of this host: %w", err)
+	}
 	return s, nil
 }
 
-// lookUpHost makes the policy follow the machine's addresses.
-func (s *Server) lookUpHost() {
+// lookUpHost makes the policy follow the machine's addresses. If they cannot be told, it stays as it is.
+func (s *Server) lookUpHost() error {
 	p := &Policy{Allow: s.c.AllowPeers, Relay: s.c.RelayIP}
 	switch {
 	case s.c.AllowHost:
 	case s.c.HostAddrs != nil:
 		p.Hosts = s.c.HostAddrs()
 	default:
-		p.Hosts = systemAddrs()
+		var err error
+		if p.Hosts, err = systemAddrs(); err != nil {
+			return err
+		}
 	}
 	if old := s.policy.Load(); old != nil && slices.Equal(old.Hosts, p.Hosts) {
-		return // the pointer doubles as the generation that cached verdicts belong to
+		return nil // the pointer doubles as the generation that cached verdicts belong to
 	}
 	s.policy.Store(p)
+	return nil
 }
 
 // Serve serves until Close and then returns [ErrClosed], or the error that kept it from starting.
@@ -146,7 +152,9 @@ func (s *Server) watchHost() {
 	for {
 		select {
 		case <-t.C:
-			s.lookUpHost()
+			if err := s.lookUpHost(); err != nil {
+				s.log.Warn("addresses of this host not read", slog.Any("err", err))
+			}
 		case <-s.done:
 			return
 		}

@@ -89,7 +89,7 @@ func (g *gate) challenge(m stunx.Method, b []byte, from netip.AddrPort, a *alloc
 	if _, signed := stunx.Get(b, stunx.MessageIntegrity); signed {
 		g.s.metrics.authFailed.WithLabelValues(reason).Inc()
 	}
-	if !g.s.answers.allow(from.Addr(), time.Now()) {
+	if !g.mayAnswer(from.Addr()) {
 		g.s.metrics.suppressed.Inc()
 		return 0, false
 	}

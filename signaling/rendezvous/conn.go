@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,7 @@ type conn struct {
 	network netip.Prefix // whom it is charged to
 	name    string       // of the server, towards this client
 	ws      *websocket.Conn
+	net     net.Conn        // underneath ws
 	ctx     context.Context //nolint:containedctx // done when the connection is over: a WebSocket is ended by a context
 	cancel  context.CancelCauseFunc
 	wake    chan struct{} // has an element when the writer may have something to do
@@ -232,7 +234,7 @@ func (c *conn) refuse(code websocket.StatusCode, name, text string) error {
 	if err := c.send(errorFrame(name, text)); err != nil {
 		return err
 	}
-	c.ws.Close(code, name)
+	c.closeWith(code, name)
 	return fmt.Errorf("rendezvous: %s: %s", name, text)
 }
 

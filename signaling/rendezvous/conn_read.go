@@ -58,6 +58,8 @@ func (m malformed) Unwrap() error { return rvproto.ErrMalformed }
 
 // once carries a send out, or returns the result it had when it was carried out before.
 func (c *conn) once(f *rvproto.Frame) string {
+	c.sess.sending.Lock()
+	defer c.sess.sending.Unlock()
 	if result, ok := c.sess.resultOf(f.Seq); ok {
 		return result
 	}

@@ -37,6 +37,10 @@ func (c *conn) write() error {
 				s.counters.silent.Add(1)
 				return errSilent
 			}
+			if c.sess.stalled(time.Now()) {
+				c.slow()
+				continue
+			}
 			if err := c.send(&rvproto.Frame{Type: rvproto.TypePing, ID: id}); err != nil {
 				return err
 			}
@@ -63,7 +67,7 @@ func (c *conn) flush() (done bool, err error) {
 			}
 			continue
 		case end != nil:
-			c.ws.Close(end.code, end.reason)
+			c.closeWith(end.code, end.reason)
 			return true, nil
 		}
 		d, ok := c.sess.next(c)

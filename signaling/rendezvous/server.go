@@ -69,7 +69,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, refused.text, refused.status)
 		return
 	}
-	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{OriginPatterns: s.config.AllowOrigin})
+	ws, err := websocket.Accept(&hijackTap{w, c}, r, &websocket.AcceptOptions{OriginPatterns: s.config.AllowOrigin})
 	if err != nil { // it has answered the request
 		s.counters.notWebSocket.Add(1)
 		c.cancel(err)

@@ -35,6 +35,7 @@ type session struct {
 	lastSeq uint64     // of outbox, ever
 	target  bucket     // envelopes to this peer
 
+	sending sync.Mutex                     // held while a send is carried out: two connections may have the same one
 	results [2 * rvproto.Window]sendResult // of the client's sends, by seq modulo length
 }
 
@@ -113,10 +114,10 @@ func (ss *session) replaceLocked(next *session) {
 			Type:   rvproto.TypeReplaced,
 			Reason: "another client registered with the same key",
 		})
-		ss.emptyLocked()
-		return
+		ss.conn = nil
+	} else {
+		ss.attachLocked()
 	}
-	ss.attachLocked()
 	next.outbox, next.bytes, next.moved = ss.outbox, ss.bytes, time.Now()
 	for i := range next.outbox {
 		next.lastSeq++
@@ -140,13 +141,6 @@ func (ss *session) detach(c *conn, goodbye bool) {
 	if goodbye || window == 0 || s.draining || s.detached >= s.config.Limits.Connections {
 		ss.dropLocked()
 		return
-	}
-	if n := s.config.Limits.Mailbox; len(ss.outbox) > n {
-		s.counters.dropped.Add(uint64(len(ss.outbox) - n))
-		for _, d := range ss.outbox[n:] {
-			ss.sizeLocked(-len(d.payload))
-		}
-		ss.outbox = slices.Delete(ss.outbox, n, len(ss.outbox))
 	}
 	s.detached++
 	ss.detachment++
@@ -231,6 +225,14 @@ func (ss *session) push(now time.Time, from signaling.PeerID, payload []byte) st
 		ss.conn.wakeWriter()
 	}
 	return rvproto.ResultOK
+}
+
+// stalled reports whether the client has left envelopes unconfirmed for too long: they take memory that all share.
+func (ss *session) stalled(now time.Time) bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	d := ss.srv.config.Limits.WriteTimeout
+	return d > 0 && len(ss.outbox) > 0 && now.Sub(ss.moved) >= d
 }
 
 // next returns the next envelope to be written on c.

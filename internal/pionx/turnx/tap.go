@@ -22,7 +22,8 @@ type tap struct {
 
 	mu       sync.Mutex
 	closed   bool
-	sent     map[[12]byte]func() // who waits for a request to leave
+	open     map[[12]byte]time.Time // requests without answer
+	sent     map[[12]byte]func()    // who waits for a request to leave
 	realm    []byte
 	nonce    []byte
 	key      []byte // from realm
@@ -30,7 +31,9 @@ type tap struct {
 	lastCode int // of Allocate, 401 to the first request aside
 }
 
-func newTap(a *Allocation) *tap { return &tap{a: a, sent: make(map[[12]byte]func())} }
+func newTap(a *Allocation) *tap {
+	return &tap{a: a, sent: make(map[[12]byte]func()), open: make(map[[12]byte]time.Time)}
+}
 
 // WriteTo is called by the library, sometimes with its transaction lock held.
 func (t *tap) WriteTo(b []byte, _ net.Addr) (int, error) {
@@ -39,6 +42,16 @@ func (t *tap) WriteTo(b []byte, _ net.Addr) (int, error) {
 	if t.closed {
 		t.mu.Unlock()
 		return 0, net.ErrClosed
+	}
+	if stunx.IsRequest(b) {
+		now := time.Now()
+		if t.open[tx] = now; len(t.open) > 256 {
+			for k, at := range t.open {
+				if now.Sub(at) > 40*time.Second {
+					delete(t.open, k)
+				}
+			}
+		}
 	}
 	sent := t.sent[tx]
 	delete(t.sent, tx)
@@ -92,6 +105,15 @@ func (t *tap) allocateCode() int {
 // response looks at a sane response; false means that the library must not see it.
 func (t *tap) response(b []byte) bool {
 	m, class := stunx.Type(b)
+	tx := stunx.TransactionID(b)
+	t.mu.Lock()
+	_, known := t.open[tx]
+	delete(t.open, tx)
+	t.mu.Unlock()
+	if class == stunx.Failure && !known { // nobody has asked: an error need not be signed, so anybody may have made it
+		t.a.stats.foreign.Add(1)
+		return false
+	}
 	if class == stunx.Failure {
 		code := stunx.ErrorOf(b)
 		t.mu.Lock()
