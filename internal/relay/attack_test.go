@@ -53,8 +53,7 @@ func (c lateConn) ReadFrom(b []byte) (int, net.Addr, error) {
 // The reader of a deleted allocation must not delete its successor on the same 5-tuple.
 func TestOldReaderDeletesNewAllocation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var l *lab
-		l = newLab(t, func(c *Config) {
+		l := newLab(t, func(c *Config) {
 			open := c.ListenRelay
 			c.ListenRelay = func(port int) (net.PacketConn, error) {
 				pc, err := open(port)
