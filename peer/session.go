@@ -47,6 +47,7 @@ type Session struct {
 
 	inbox inbox
 	wake  chan struct{} // capacity 1
+	born  time.Time     // immutable
 
 	ready chan struct{} // closed when established
 	done  chan struct{} // closed when over; err is set before
@@ -73,11 +74,10 @@ type Session struct {
 	deadline  time.Time
 	stage     Stage
 	timeline  []Mark
-	born      time.Time
 	local     wire.SessionID
 	remote    wire.SessionID
 	role      seal.Role
-	secret    seal.Secret
+	binding   [32]byte // what proofs of identity sign; the secret it comes from is not kept
 	keys      *seal.Session
 	proof     []byte // our IDENTITY chunk, sent in every packet until one is acknowledged
 	proven    bool   // the peer's identity is
@@ -111,6 +111,7 @@ func (e *Endpoint) newSession(id ID) *Session {
 		deadline:  now.Add(e.cfg.HandshakeTimeout),
 		stage:     StageSignaling,
 		proofFrom: -1,
+		born:      now,
 		lastHeard: now,
 		out:       make([]byte, 0, udp.BufferSize),
 	}

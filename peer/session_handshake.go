@@ -118,13 +118,14 @@ func (s *Session) handshakeDone(now time.Time, at *setup) {
 		return
 	}
 	exporter := at.hs.Exporter()
-	s.secret = seal.DeriveSecret(exporter[:], at.kemSecret, at.transcript())
-	keys, err := seal.NewSession(s.secret, at.role, at.suite, &seal.Config{RekeyAfter: s.e.cfg.rekeyAfter})
+	secret := seal.DeriveSecret(exporter[:], at.kemSecret, at.transcript())
+	keys, err := seal.NewSession(secret, at.role, at.suite, &seal.Config{RekeyAfter: s.e.cfg.rekeyAfter})
 	if err != nil {
 		s.failSetup(now, err)
 		return
 	}
-	sig, err := seal.SignIdentity(s.e.cfg.proofKey, s.secret.Binding(), at.role)
+	s.binding = secret.Binding()
+	sig, err := seal.SignIdentity(s.e.cfg.proofKey, s.binding, at.role)
 	if err != nil {
 		s.failSetup(now, err)
 		return

@@ -172,7 +172,7 @@ func (s *Session) handleIdentity(now time.Time, body []byte) bool {
 		s.violation(now, err)
 		return false
 	}
-	if ID(id) != s.id || !seal.VerifyIdentity(ed25519.PublicKey(id[:]), s.secret.Binding(), s.role.Other(), sig[:]) {
+	if ID(id) != s.id || !seal.VerifyIdentity(ed25519.PublicKey(id[:]), s.binding, s.role.Other(), sig[:]) {
 		s.log.Warn("identity not proven", slog.String("claimed", ID(id).Short()))
 		s.failSetup(now, ErrIdentity)
 		return false

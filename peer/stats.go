@@ -96,9 +96,6 @@ func (s *Session) snapshot(time.Time) Stats {
 
 // mark notes when establishing the session reached a point.
 func (s *Session) mark(name string, now time.Time) {
-	if len(s.timeline) == 0 {
-		s.born = now
-	}
 	if len(s.timeline) < 16 {
 		s.timeline = append(s.timeline, Mark{name, now.Sub(s.born)})
 	}
