@@ -154,14 +154,19 @@ func (m *Machine) HandleTimeout(now time.Time) {
 	if due(now, m.suspectAt()) {
 		m.verify(now, false)
 	}
-	for _, p := range m.standbys() {
-		if p != nil && p.probe.why == idle && due(now, p.standbyAt) {
-			m.start(now, p, tryStandby)
+	// A probe's end may remove none of the paths, but it may start other probes, change the current path, and with it
+	// which paths are kept warm.
+	for again := true; again; {
+		for _, p := range m.paths {
+			m.pump(now, p)
 		}
-	}
-	// A probe's end may remove none of the paths, but it may start other probes and change the current path.
-	for _, p := range m.paths {
-		m.pump(now, p)
+		again = false
+		for _, p := range m.standbys() {
+			if p != nil && p.probe.why == idle && due(now, p.standbyAt) {
+				m.start(now, p, tryStandby)
+				again = true
+			}
+		}
 	}
 	if due(now, m.keepaliveAt()) {
 		m.lastPing = now
