@@ -107,11 +107,15 @@ func FuzzMux(f *testing.F) {
 					if len(receivers) > 0 && next()%2 == 0 {
 						o.Answers = receivers[next()%len(receivers)]
 					}
-					s, err := sides[next()%2].m.Open("fuzz", o)
-					if err != nil {
-						t.Fatal(err)
+					m := sides[next()%2].m
+					s, err := m.Open("fuzz", o)
+					foreign := o.Answers != nil && o.Answers.m != m
+					if foreign != (err != nil) {
+						t.Fatalf("open, which answers a foreign flow: %v: %v", foreign, err)
 					}
-					senders = append(senders, s)
+					if err == nil {
+						senders = append(senders, s)
+					}
 				}
 			case 1, 2:
 				if len(senders) > 0 {
