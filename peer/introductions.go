@@ -5,9 +5,7 @@ package peer
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/signaling"
@@ -106,139 +104,6 @@ func (e *Endpoint) handleOffer(from ID, m *signaling.Message, direct *directAnsw
 // succeed starts the session that a peer asks for in place of old.
 func (e *Endpoint) succeed(old *Session, m *signaling.Message, direct *directAnswer) {
 	e.welcome(old.id, m, direct, old)
-}
-
-// patience is how long a peer that has made an offer may be silent before its place is given to another.
-const patience = 2 * time.Second
-
-// fullLocked says whether no more peers may establish a session now. If so, the one that has done nothing but make an
-// offer for the longest time makes room. e.mu is held.
-func (e *Endpoint) fullLocked() bool {
-	if len(e.sessions) >= e.cfg.MaxSessions {
-		return true
-	}
-	if e.inbound < e.cfg.MaxHandshakes {
-		return false
-	}
-	var oldest *Session
-	for s := range e.sessions {
-		if s.inbound && (oldest == nil || s.born.Before(oldest.born)) {
-			oldest = s
-		}
-	}
-	if oldest != nil && time.Since(oldest.born) > patience {
-		oldest.tell(func(now time.Time) {
-			if oldest.stage == StagePath {
-				oldest.failSetup(now, ErrUnreachable)
-			}
-		})
-	}
-	return true
-}
-
-// A decision is an offer that Config.Authorize is being asked about. A newer offer of the same peer takes its place.
-type decision struct {
-	m      *signaling.Message
-	direct *directAnswer
-	old    *Session
-}
-
-// welcome starts a session that a peer has asked for, if it is authorised. old is the peer's present session, if
-// any; it goes on until the new one is established. At any time a peer has one offer under consideration and one
-// session that is being established in place of another, however many it asks for.
-func (e *Endpoint) welcome(from ID, m *signaling.Message, direct *directAnswer, old *Session) {
-	e.mu.Lock()
-	if d := e.deciding[from]; d != nil {
-		*d = decision{m, direct, old}
-		e.mu.Unlock()
-		return
-	}
-	if n := e.next[from]; n != nil && n != old {
-		n.post(func(now time.Time) { n.handleOffer(now, m, direct) })
-		e.mu.Unlock()
-		return
-	}
-	if e.closed || e.fullLocked() {
-		e.mu.Unlock()
-		e.drop(dropTooMany)
-		return
-	}
-	e.inbound++
-	if e.cfg.Authorize == nil {
-		e.admitLocked(from, decision{m, direct, old})
-		e.mu.Unlock()
-		return
-	}
-	e.deciding[from] = &decision{m, direct, old}
-	e.mu.Unlock()
-	e.wg.Go(func() { e.decide(from) })
-}
-
-// decide asks Config.Authorize about a peer.
-func (e *Endpoint) decide(from ID) {
-	ctx, cancel := context.WithTimeout(e.ctx, e.cfg.HandshakeTimeout)
-	defer cancel()
-	err := e.cfg.Authorize(ctx, from)
-	e.mu.Lock()
-	d := e.deciding[from]
-	delete(e.deciding, from)
-	if err == nil {
-		e.admitLocked(from, *d)
-		e.mu.Unlock()
-		return
-	}
-	e.inbound--
-	e.mu.Unlock()
-	e.log.Info("peer refused", slog.String("peer", from.Short()), slog.Any("err", err))
-	e.refuse(from, d.m, d.direct)
-}
-
-// admitLocked makes the session for an authorised offer; its place in e.inbound is taken already. e.mu is held.
-func (e *Endpoint) admitLocked(from ID, d decision) {
-	if e.closed {
-		e.inbound--
-		return
-	}
-	cur := e.peers[from]
-	if cur != nil && cur != d.old { // dialled while Authorize was asked
-		e.inbound--
-		cur.post(func(now time.Time) { cur.handleOffer(now, d.m, d.direct) })
-		return
-	}
-	s := e.newSession(from)
-	s.inbound = true
-	e.sessions[s] = struct{}{}
-	if cur == nil {
-		e.peers[from] = s
-	} else {
-		e.next[from] = s
-	}
-	s.post(func(now time.Time) { s.startAnswer(now, d.m, d.direct) })
-	s.start()
-}
-
-// wantedByPeer notes that the peer has asked for a session that this side has dialled.
-func (e *Endpoint) wantedByPeer(s *Session) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !s.inbound {
-		s.inbound = true
-		e.inbound++
-	}
-}
-
-// gaveUp says whether nobody waits for s any more.
-func (e *Endpoint) gaveUp(s *Session) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return s.abandoned
-}
-
-// wantedHere says whether this side has dialled s and still waits for it.
-func (e *Endpoint) wantedHere(s *Session) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return !s.abandoned && (s.held || s.dialers > 0)
 }
 
 // refuse tells a peer that it is not authorised.
@@ -375,37 +240,4 @@ func (e *Endpoint) eachSession(f func(*Session)) {
 // candidatesChanged lets sessions that are being established tell their peers of new addresses.
 func (e *Endpoint) candidatesChanged() {
 	e.eachSession(func(s *Session) { s.post(s.candidatesChanged) })
-}
-
-// servicesLoop follows the signaling plane's advice of STUN servers and relays.
-func (e *Endpoint) servicesLoop() {
-	for {
-		sv, err := e.cfg.Signaler.Services(e.ctx)
-		if err != nil {
-			if e.ctx.Err() == nil && !errors.Is(err, context.Canceled) {
-				e.log.Warn("no services advised", slog.Any("err", err))
-				e.useServices(signaling.Services{})
-			}
-			return
-		}
-		e.useServices(sv)
-		if sv.Expires.IsZero() {
-			return
-		}
-		timer := time.NewTimer(max(time.Until(sv.Expires)*9/10, 5*time.Second))
-		select {
-		case <-timer.C:
-		case <-e.ctx.Done():
-			timer.Stop()
-			return
-		}
-	}
-}
-
-// useServices takes over advice, beside what the configuration names.
-func (e *Endpoint) useServices(sv signaling.Services) {
-	if !e.cfg.Policy.RelayOnly {
-		e.stun.use(slices.Concat(e.cfg.STUN, sv.STUN)[:min(maxSTUN, len(e.cfg.STUN)+len(sv.STUN))])
-	}
-	e.relays.use(slices.Concat(e.cfg.Relays, sv.Relays))
 }
