@@ -9,6 +9,7 @@ import (
 	"crypto/ed25519"
 	"crypto/hpke"
 	"encoding/hex"
+	"errors"
 	"net/netip"
 	"os"
 	"reflect"
