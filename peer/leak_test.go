@@ -86,7 +86,7 @@ func BenchmarkIdleSession(b *testing.B) {
 			b.Fatal(err)
 		}
 		e, err := peer.Listen(b.Context(), &peer.Config{
-			Key: key, Signaler: hub.Join(signaling.IDFromKey(key)), Loopback: true, MaxHandshakes: count,
+			Key: key, Signaler: hub.Join(signaling.IDFromKey(key)), Loopback: true, MaxHandshakes: count, Backlog: count,
 			ListenAddr: netip.MustParseAddrPort("127.0.0.1:0"),
 		})
 		if err != nil {
@@ -101,8 +101,7 @@ func BenchmarkIdleSession(b *testing.B) {
 		for i := range clients {
 			clients[i] = listen()
 		}
-		time.Sleep(time.Second) // endpoints have goroutines that soon end
-		goroutines, before := runtime.NumGoroutine(), heap()
+		before := heap()
 		sessions := make([]*peer.Session, 0, count)
 		for _, c := range clients {
 			s, err := c.Dial(b.Context(), server.ID())
@@ -112,8 +111,15 @@ func BenchmarkIdleSession(b *testing.B) {
 			sessions = append(sessions, s)
 		}
 		time.Sleep(11 * time.Second) // ICE agents and DTLS state live for a while after the handshake
-		b.ReportMetric(float64(heap()-before)/count/2, "B/session")
-		b.ReportMetric(float64(runtime.NumGoroutine()-goroutines)/count/2, "goroutines/session")
-		runtime.KeepAlive(sessions)
+		with, goroutines := heap(), runtime.NumGoroutine()
+		for i, s := range sessions {
+			s.Abort(2000, "")
+			sessions[i] = nil
+		}
+		time.Sleep(5 * time.Second)                                     // they linger
+		b.ReportMetric(float64(with-before)/count/2, "B-grown/session") // what stays for the next sessions included
+		b.ReportMetric(float64(with-heap())/count/2, "B/session")
+		b.ReportMetric(float64(goroutines-runtime.NumGoroutine())/count/2, "goroutines/session")
+		runtime.KeepAlive(clients)
 	}
 }
