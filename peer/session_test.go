@@ -137,6 +137,35 @@ func TestCandidatesWhileAuthorizing(t *testing.T) {
 	})
 }
 
+// What an endpoint drops is counted by reason.
+func TestEndpointStats(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := peertest.New(t, &peertest.Config{NoRelay: true})
+		alice, bob := n.Endpoint(peertest.Public, nil), n.Endpoint(peertest.Public, nil)
+		if _, err := alice.Dial(t.Context(), bob.ID()); err != nil {
+			t.Fatal(err)
+		}
+		from, to := netip.MustParseAddrPort("5.200.0.1:4000"), bob.LocalAddrs()[0]
+		for _, payload := range [][]byte{
+			{0x20},                        // DTLS
+			{0, 1, 0, 4, 1, 2, 3, 4},      // no STUN
+			append([]byte{0x40}, 1, 2, 3), // a channel of no relay
+			{0xe1, 1},                     // the beginning of an Init
+			append([]byte{0xc1}, make([]byte, 40)...), // a session that is not there
+		} {
+			n.Inject(peertest.Packet{From: from, To: to, Payload: payload})
+		}
+		time.Sleep(time.Second)
+		got := bob.Stats()
+		want := peer.EndpointStats{
+			Sessions: 1, Waiting: 1, UnknownClass: 1, BadSTUN: 1, ForeignSTUN: 1, Malformed: 1, NoSession: 1,
+		}
+		if got != want {
+			t.Errorf("stats are %+v, want %+v", got, want)
+		}
+	})
+}
+
 func TestDialNobodyAnswers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := peertest.New(t, nil)

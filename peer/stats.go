@@ -37,6 +37,47 @@ type Stats struct {
 	Replayed   uint64
 	Malformed  uint64
 	Unexpected uint64 // came at a time when they meant nothing
+
+	UnknownChunks uint64 // of types that may be skipped, and were
+	WriteErrors   uint64 // packets that the socket or the relay did not take; they count as lost
+	Unsignaled    uint64 // signaling messages given up because too many were waiting
+}
+
+// EndpointStats is a snapshot of an endpoint.
+type EndpointStats struct {
+	Sessions     int // all that have not ended, those being established included
+	Establishing int // of them, those that peers have asked for and that are not established yet
+	Waiting      int // established, and in line for Accept
+
+	// What arrived and went no further, and why. Strangers can make all of these grow.
+	UnknownClass  uint64 // datagrams of a protocol that is not spoken here
+	BadSTUN       uint64 // STUN messages that are not exactly as they should be
+	ForeignSTUN   uint64 // STUN and TURN messages that answer no question of ours
+	Malformed     uint64 // packets that are not as they should be, or not allowed here
+	NoSession     uint64 // packets of sessions that are not known (any more)
+	QueueFull     uint64 // packets and messages that came faster than they were handled
+	BadSignals    uint64 // signaling messages that are not authentic, not fresh, or belong to nothing
+	TooManyOffers uint64 // offers for which there was no room; see Config.MaxHandshakes and MaxSessions
+}
+
+// Stats returns a snapshot of the endpoint.
+func (e *Endpoint) Stats() EndpointStats {
+	e.mu.Lock()
+	st := EndpointStats{Sessions: len(e.sessions), Establishing: e.inbound, Waiting: len(e.accepts)}
+	e.mu.Unlock()
+	for r, n := range map[dropReason]*uint64{
+		dropUnknownClass: &st.UnknownClass,
+		dropBadSTUN:      &st.BadSTUN,
+		dropForeignSTUN:  &st.ForeignSTUN,
+		dropMalformed:    &st.Malformed,
+		dropNoSession:    &st.NoSession,
+		dropQueueFull:    &st.QueueFull,
+		dropBadSignal:    &st.BadSignals,
+		dropTooMany:      &st.TooManyOffers,
+	} {
+		*n = e.dropped[r].Load()
+	}
+	return st
 }
 
 // counters are owned by a session's loop.
@@ -78,6 +119,9 @@ func (s *Session) snapshot(time.Time) Stats {
 		Replayed:        s.counts.replayed,
 		Malformed:       s.counts.malformed,
 		Unexpected:      s.counts.unexpected,
+		UnknownChunks:   s.counts.unknownChunks,
+		WriteErrors:     s.counts.writeErrors,
+		Unsignaled:      s.counts.unsignaled,
 	}
 	if smoothed, least := s.mux.RTT(); least > 0 { // else the first is a guess
 		st.RTT, st.MinRTT = smoothed, least
