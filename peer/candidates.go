@@ -9,16 +9,6 @@ import (
 	"github.com/seed-98f0d4c2/runnel/signaling"
 )
 
-// The kinds of a candidate address (RFC 8445 §5.1.1), as they appear in signaling messages.
-const (
-	kindHost  = "host"
-	kindSrflx = "srflx"
-	kindRelay = "relay"
-)
-
-// maxCandidates bounds the candidates that one side of a session may name.
-const maxCandidates = 20
-
 // hostAddrs lists the addresses of this host's sockets on every interface.
 func (e *Endpoint) hostAddrs() []netip.AddrPort {
 	var out []netip.AddrPort
@@ -49,7 +39,7 @@ func (e *Endpoint) localCandidates() []signaling.Candidate {
 	var out []signaling.Candidate
 	seen := make(map[netip.AddrPort]bool)
 	add := func(kind string, a netip.AddrPort) {
-		if a.IsValid() && !seen[a] && len(out) < maxCandidates {
+		if a.IsValid() && !seen[a] && len(out) < signaling.MaxCandidates {
 			seen[a] = true
 			out = append(out, signaling.Candidate{Kind: kind, Addr: a})
 		}
@@ -57,18 +47,18 @@ func (e *Endpoint) localCandidates() []signaling.Candidate {
 	relayed := e.relays.addrs()
 	if !e.cfg.Policy.RelayOnly {
 		hosts := e.hostAddrs()
-		if room := maxCandidates - len(relayed) - 2; len(hosts) > room {
+		if room := signaling.MaxCandidates - len(relayed) - 2; len(hosts) > room {
 			hosts = hosts[:room]
 		}
 		for _, a := range hosts {
-			add(kindHost, a)
+			add(signaling.CandidateHost, a)
 		}
 		for _, a := range e.stun.addrs() {
-			add(kindSrflx, a)
+			add(signaling.CandidateSrflx, a)
 		}
 	}
 	for _, a := range relayed {
-		add(kindRelay, a)
+		add(signaling.CandidateRelay, a)
 	}
 	return out
 }

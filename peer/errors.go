@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
 	"github.com/seed-98f0d4c2/runnel/signaling"
 )
 
@@ -39,8 +40,8 @@ var (
 	ErrNoAnswer = errors.New("peer: no answer from peer")
 )
 
-// A Code says why a session ended. Codes below 1000 belong to this package; applications use 1000–1999 for ordinary
-// endings and 2000–2999 for exceptional ones.
+// A Code says why a session ended. Codes below 1000, and those from 0x4000 to 0x40ff, belong to this package;
+// applications use 1000–1999 for ordinary endings and 2000–2999 for exceptional ones.
 type Code uint64
 
 // The codes of this package.
@@ -50,7 +51,6 @@ const (
 	CodeIdle       Code = 3  // nothing heard for the idle timeout
 	CodeSuperseded Code = 4  // a newer session took its place
 	CodeIdentity   Code = 5  // identity not proven
-	CodeProtocol   Code = 6  // the other end violated the protocol
 	CodeRefused    Code = 7  // not authorised
 	CodeTimeout    Code = 8  // establishment took too long
 	CodeCanceled   Code = 9  // the dialler gave up
@@ -70,8 +70,6 @@ func (c Code) String() string {
 		return "superseded"
 	case CodeIdentity:
 		return "identity not proven"
-	case CodeProtocol:
-		return "protocol violation"
 	case CodeRefused:
 		return "refused"
 	case CodeTimeout:
@@ -81,9 +79,16 @@ func (c Code) String() string {
 	case CodeExhausted:
 		return "keys exhausted"
 	default:
+		if c >= Code(wire.CodeProtocolFirst) && c <= Code(wire.CodeProtocolLast) {
+			return wire.Code(c).String()
+		}
 		return fmt.Sprintf("code %d", uint64(c))
 	}
 }
+
+// CodeProtocol says that the other end violated the protocol. Codes above it, up to 0x40ff, say so and how
+// (docs/PROTOCOL.md §9).
+const CodeProtocol = Code(wire.CodeProtocol)
 
 // A CloseError is why a session ended. errors.Is(err, [net.ErrClosed]) holds for every CloseError, and
 // [ErrSuperseded], [ErrIdle], [ErrIdentity] and [ErrRefused] match by code.

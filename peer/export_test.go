@@ -46,3 +46,8 @@ func (s *Session) AbortExhausted() any {
 
 // Stamp returns the time that e would give a signaling message made now.
 func (e *Endpoint) Stamp(now time.Time) time.Time { return e.stamp(now) }
+
+// SendChunk sends a chunk to the peer, whatever it is.
+func (s *Session) SendChunk(chunk []byte) {
+	s.post(func(now time.Time) { s.sendAlone(now, s.mob.Current().Key, chunk) })
+}

@@ -187,5 +187,9 @@ func (s *Session) handleIdentity(now time.Time, body []byte) bool {
 // violation ends the session because the peer does not keep to the protocol.
 func (s *Session) violation(now time.Time, err error) {
 	s.log.Warn("protocol violation", slog.Any("err", err))
-	s.end(now, &CloseError{Code: CodeProtocol, Reason: err.Error()}, true)
+	code := CodeProtocol
+	if pe := (*wire.ProtocolError)(nil); errors.As(err, &pe) {
+		code = Code(pe.Code)
+	}
+	s.end(now, &CloseError{Code: code, Reason: err.Error()}, true)
 }

@@ -166,7 +166,7 @@ func (s *Session) handleCandidates(now time.Time, m *signaling.Message) {
 // addRemote takes in where the peer says it may be reached.
 func (s *Session) addRemote(now time.Time, list []signaling.Candidate) {
 	at := s.at
-	for _, kind := range []string{kindRelay, kindSrflx, kindHost} { // most needed first: there is not room for many
+	for _, kind := range []string{signaling.CandidateRelay, signaling.CandidateSrflx, signaling.CandidateHost} { // most needed first: there is not room for many
 		for _, c := range list {
 			if c.Kind == kind && s.e.usable(c.Addr) {
 				s.paths.permit(s.e, c.Addr.Addr())
@@ -174,14 +174,14 @@ func (s *Session) addRemote(now time.Time, list []signaling.Candidate) {
 		}
 	}
 	for _, c := range list {
-		if len(at.remote) >= maxCandidates {
+		if len(at.remote) >= signaling.MaxCandidates {
 			return
 		}
 		if !s.e.usable(c.Addr) || slices.Contains(at.remote, c) {
 			continue
 		}
 		at.remote = append(at.remote, c)
-		if c.Kind == kindRelay {
+		if c.Kind == signaling.CandidateRelay {
 			s.paths.relayed = append(s.paths.relayed, c.Addr)
 		} else if at.agent != nil {
 			if err := at.agent.AddRemote(c.Addr, c.Kind); err != nil {
@@ -199,7 +199,7 @@ func (s *Session) waysTo(c signaling.Candidate) []mobility.Candidate {
 	var out []mobility.Candidate
 	if !s.e.cfg.Policy.RelayOnly {
 		kind := mobility.Direct
-		if c.Kind == kindRelay {
+		if c.Kind == signaling.CandidateRelay {
 			kind = mobility.Relayed
 		}
 		out = append(out, mobility.Candidate{Key: mobility.Key{Remote: c.Addr}, Kind: kind})
@@ -269,7 +269,7 @@ next:
 		}
 		fresh = append(fresh, c)
 	}
-	fresh = fresh[:min(len(fresh), maxCandidates-len(at.told))]
+	fresh = fresh[:min(len(fresh), signaling.MaxCandidates-len(at.told))]
 	if len(fresh) == 0 {
 		return
 	}

@@ -266,6 +266,51 @@ func TestAbortTellsWhy(t *testing.T) {
 	})
 }
 
+// Whoever violates the protocol is told how (docs/PROTOCOL.md §9).
+func TestViolationsHaveCodes(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		chunk []byte
+		want  peer.Code
+	}{
+		{"unknown critical chunk", []byte{0x70, 0}, peer.CodeProtocol},
+		{"malformed body", []byte{0x04, 1, 0}, peer.CodeProtocol},
+		{"credit for a flow that was never opened", []byte{0x21, 2, 9, 9}, 0x4003},
+		{"acknowledgement of what was not sent", []byte{0x02, 4, 0x7f, 0xff, 0, 0}, 0x4004},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				a, b := pair(t)
+				a.SendChunk(tt.chunk)
+				<-a.Done()
+				<-b.Done()
+				var near, far *peer.CloseError
+				if !errors.As(b.Err(), &near) || near.Code != tt.want || near.Remote {
+					t.Errorf("the one that noticed: %v, want code %v", b.Err(), tt.want)
+				}
+				if !errors.As(a.Err(), &far) || far.Code != tt.want || !far.Remote {
+					t.Errorf("the one that did it: %v, want code %v from the peer", a.Err(), tt.want)
+				}
+			})
+		})
+	}
+}
+
+// A chunk that may be skipped is.
+func TestElectiveChunkIsSkipped(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		a, b := pair(t)
+		go echoSession(t.Context(), b)
+		a.SendChunk([]byte{0x80, 3, 1, 2, 3})
+		if err := say(t.Context(), a, "still here"); err != nil {
+			t.Error(err)
+		}
+		if got := b.Stats().UnknownChunks; got != 1 {
+			t.Errorf("%d chunks were skipped, want 1", got)
+		}
+	})
+}
+
 func TestBothCloseAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a, b := pair(t)

@@ -60,7 +60,7 @@ func TestPipeCopies(t *testing.T) {
 	defer p.Close()
 	b := []byte("first")
 	p.Deliver(b, pipeRemote)
-	copy(b, "XXXXX")
+	copy(b, "?????")
 	buf := make([]byte, 100)
 	if n, _, _ := p.ReadFrom(buf); string(buf[:n]) != "first" {
 		t.Errorf("read %q, want first: Deliver must copy", buf[:n])
