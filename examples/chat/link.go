@@ -23,8 +23,9 @@ type link struct {
 	since time.Time
 	done  chan struct{} // closed when it is over
 
-	greet sync.Once     // announces it
-	files chan struct{} // holds an element for each file being received
+	greet   sync.Once     // announces it
+	greeted chan struct{} // closed when that is done
+	files   chan struct{} // holds an element for each file being received
 }
 
 // attach takes a session into use, unless it is already, and returns its link. The session may be over.
@@ -41,7 +42,7 @@ func (c *chat) attach(s *peer.Session) *link {
 	}
 	l := &link{
 		ct: ct, s: s, since: time.Now(),
-		done: make(chan struct{}), files: make(chan struct{}, maxIncoming),
+		done: make(chan struct{}), greeted: make(chan struct{}), files: make(chan struct{}, maxIncoming),
 	}
 	ct.link = l
 	c.set(ct, connected, nil)
@@ -73,9 +74,17 @@ func (c *chat) announceLate(ctx context.Context, l *link) {
 	defer t.Stop()
 	select {
 	case <-t.C:
-		l.greet.Do(func() { c.announce(l) })
+		c.greet(l)
 	case <-ctx.Done():
 	}
+}
+
+// greet announces a peer, once.
+func (c *chat) greet(l *link) {
+	l.greet.Do(func() {
+		c.announce(l)
+		close(l.greeted)
+	})
 }
 
 // announce says that we are in session with a peer.
@@ -155,7 +164,14 @@ func (c *chat) readFlows(ctx context.Context, l *link) {
 			chatting = true
 			wg.Go(func() { c.readLines(ctx, l, r) })
 		case r.Label() == labelFile:
-			wg.Go(func() { c.receiveFile(ctx, l, r) })
+			wg.Go(func() {
+				// Flows know no order among each other: a file may be here before the peer's name is.
+				select {
+				case <-l.greeted:
+					c.receiveFile(ctx, l, r)
+				case <-ctx.Done():
+				}
+			})
 		default:
 			r.Reject(codeUnknownFlow)
 		}
@@ -179,7 +195,7 @@ func (c *chat) readLines(ctx context.Context, l *link, r *flow.Receiver) {
 			c.mu.Lock()
 			l.ct.nick = nick
 			c.mu.Unlock()
-			l.greet.Do(func() { c.announce(l) })
+			c.greet(l)
 		}
 		if m.Text != nil {
 			c.out.said(c.nameOf(l.ct), *m.Text)
