@@ -41,13 +41,18 @@ func Example() {
 	}
 	alice, bob := register(), register()
 	defer alice.Close()
+	defer bob.Close()
+	key, err := signaling.GenerateKey()
+	if err != nil {
+		log.Fatal(err)
+	}
+	carol := signaling.IDFromKey(key) // never registers
 
 	online, err := alice.Online(ctx, bob.ID())
 	fmt.Println("bob is online:", online, err)
-	bob.Close()
-	online, err = alice.Online(ctx, bob.ID())
-	fmt.Println("bob is online:", online, err)
+	online, err = alice.Online(ctx, carol)
+	fmt.Println("carol is online:", online, err)
 	// Output:
 	// bob is online: true <nil>
-	// bob is online: false <nil>
+	// carol is online: false <nil>
 }
