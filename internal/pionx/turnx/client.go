@@ -122,17 +122,21 @@ func Allocate(ctx context.Context, c *ClientConfig) (*Allocation, error) {
 	conn, err := client.Allocate()
 	stop()
 	if err != nil {
-		err = a.allocateError(err)
-		a.end(err)
-		a.wg.Wait()
-		return nil, err
+		return nil, a.fail(a.allocateError(err))
 	}
 	if err := a.start(conn); err != nil {
-		a.end(err)
-		a.wg.Wait()
-		return nil, err
+		return nil, a.fail(err)
 	}
 	return a, nil
+}
+
+// fail ends an allocation that did not come to be and returns err. The connection is closed when it returns, whoever
+// began to close it.
+func (a *Allocation) fail(err error) error {
+	a.end(err)
+	<-a.done
+	a.wg.Wait()
+	return err
 }
 
 // start takes over what the library allocated.

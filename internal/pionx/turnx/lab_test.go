@@ -91,6 +91,18 @@ func (c *onClose) Close() error {
 	return c.PacketConn.Close()
 }
 
+// heldConn writes nothing while it is held.
+type heldConn struct {
+	net.PacketConn
+	hold sync.Mutex
+}
+
+func (c *heldConn) WriteTo(b []byte, to net.Addr) (int, error) {
+	c.hold.Lock()
+	defer c.hold.Unlock()
+	return c.PacketConn.WriteTo(b, to)
+}
+
 // countConn counts requests and lets a test tamper with answers.
 type countConn struct {
 	net.PacketConn
