@@ -38,7 +38,7 @@ func (p *pipe) move(from, to *Mux, pn *uint64) (moved bool) {
 		eliciting := false
 		for len(payload) > 0 {
 			t, body, rest, err := wire.NextChunk(payload)
-			if err == nil && (t == wire.ChunkAck || t.IsFlow()) {
+			if err == nil && (t.IsAck() || t.IsFlow()) {
 				err = to.HandleChunk(p.now, t, body)
 			}
 			if err != nil {

@@ -3,35 +3,11 @@
 
 package flow
 
-import "time"
+import "github.com/seed-98f0d4c2/runnel/internal/congestion"
 
-// A Controller decides how many bytes may be in flight on a path. It is told of every acknowledged and lost packet that
-// counted as in flight, and asked for the window. It belongs to the driver's loop and needs no lock.
-//
-// Loss detection, pacing and the count of bytes in flight are not its business.
-type Controller interface {
-	// HandleAck is told of a newly acknowledged packet. If limited is false the window was not what held sending
-	// back, and growing it would be guesswork. RFC 9002 §7.8.
-	HandleAck(now time.Time, p SentPacket, limited bool)
+// A Controller decides how many bytes may be in flight on a path, and how fast they may be sent. It belongs to the
+// driver's loop.
+type Controller = congestion.Controller
 
-	// HandleLoss is told of a packet declared lost, in ascending order of packet numbers.
-	HandleLoss(now time.Time, p SentPacket)
-
-	// HandlePersistentCongestion is told that nothing got through for several probe timeouts. RFC 9002 §7.6.
-	HandlePersistentCongestion(now time.Time)
-
-	// Window returns the congestion window in bytes.
-	Window() int
-
-	// SlowStart reports whether the window is still being searched for; pacing is looser then.
-	SlowStart() bool
-}
-
-// A SentPacket is what a [Controller] may know of a packet.
-type SentPacket struct {
-	Number   uint64
-	SentAt   time.Time
-	Size     int           // bytes of UDP payload
-	InFlight int           // bytes in flight on the path, this packet no longer included
-	RTT      time.Duration // latest round-trip time, or zero if there is none yet
-}
+// NewReno returns the controller RFC 9002 describes for packets of at most maxPacket bytes.
+func NewReno(maxPacket int) Controller { return congestion.NewReno(maxPacket) }

@@ -23,7 +23,7 @@ func carry(now time.Time, from, to *flow.Mux, pn *uint64) {
 		eliciting := false
 		for len(payload) > 0 {
 			t, body, rest, err := wire.NextChunk(payload)
-			if err == nil && (t == wire.ChunkAck || t.IsFlow()) {
+			if err == nil && (t.IsAck() || t.IsFlow()) {
 				err = to.HandleChunk(now, t, body)
 			}
 			if err != nil {

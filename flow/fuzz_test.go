@@ -50,7 +50,7 @@ func FuzzChunks(f *testing.F) {
 				return
 			}
 			in = rest
-			if typ != wire.ChunkAck && !typ.IsFlow() {
+			if !typ.IsAck() && !typ.IsFlow() {
 				continue
 			}
 			if err := m.HandleChunk(now, typ, body); err != nil {

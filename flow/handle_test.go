@@ -89,7 +89,7 @@ func drive(ctx context.Context, m *Mux, wake chan struct{}, in, out chan []byte)
 			for len(b) > 0 {
 				t, body, rest, _ := wire.NextChunk(b)
 				eliciting = eliciting || t.AckEliciting()
-				if t == wire.ChunkAck || t.IsFlow() {
+				if t.IsAck() || t.IsFlow() {
 					if err := m.HandleChunk(time.Now(), t, body); err != nil {
 						panic(err)
 					}

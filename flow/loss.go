@@ -6,6 +6,7 @@ package flow
 import (
 	"time"
 
+	"github.com/seed-98f0d4c2/runnel/internal/congestion"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
@@ -80,7 +81,11 @@ func (l *lossState) packetSent(now time.Time, pn uint64, size int, eliciting boo
 	l.eliciting++
 	l.lastSent = now
 	l.inFlight += size
-	l.maxPacket = max(l.maxPacket, size)
+	if size > l.maxPacket {
+		l.maxPacket = size
+		l.cc.SetMaxPacket(size)
+	}
+	l.cc.HandleSent(now, pn, size, l.inFlight)
 	l.pacer.sent(size)
 	if l.probes > 0 {
 		l.probes--
@@ -93,7 +98,7 @@ func (l *lossState) counts(pn uint64, p *sentPacket) bool { return p.eliciting &
 // canSend reports whether a packet may be sent now. If only pacing forbids it, next says when it no longer will.
 func (l *lossState) canSend(now time.Time) (ok bool, next time.Time) {
 	cwnd := l.cc.Window()
-	l.pacer.advance(now, cwnd, l.maxPacket, l.rtt.smoothed, l.cc.SlowStart())
+	l.pacer.advance(now, cwnd, l.maxPacket, l.rtt.smoothed, l.cc.State().Phase == "slow start")
 	if l.probes > 0 {
 		return true, time.Time{} // RFC 9002 §6.2.4 and §7.5
 	}
@@ -117,9 +122,11 @@ func (l *lossState) handleAck(now time.Time, a *wire.Ack) error {
 	l.largestAcked = max(l.largestAcked, int64(largest))
 	// RFC 9002 §7.8: "the congestion window SHOULD NOT be increased" while it is not used.
 	used := l.limited && 2*l.inFlight >= l.cc.Window()
+	prior := l.inFlight
 	var newest *sentPacket
 	newestPN := uint64(0)
 	anyEliciting := false
+	news := congestion.Ack{Limited: used, PriorInFlight: prior}
 	for _, r := range a.Ranges {
 		if r.End <= l.sent.base {
 			break
@@ -133,7 +140,13 @@ func (l *lossState) handleAck(now time.Time, a *wire.Ack) error {
 				newest, newestPN = p, pn-1
 			}
 			anyEliciting = anyEliciting || p.eliciting
-			l.acknowledge(now, pn-1, p, used)
+			if l.counts(pn-1, p) {
+				news.Bytes += p.size
+				if news.Packets++; news.Packets == 1 {
+					news.Largest, news.SentAt = pn-1, p.at
+				}
+			}
+			l.acknowledge(pn-1, p)
 		}
 	}
 	if newest == nil {
@@ -143,28 +156,28 @@ func (l *lossState) handleAck(now time.Time, a *wire.Ack) error {
 	// newly acknowledged packets was ack-eliciting". RFC 9002 §5.1.
 	if newestPN == largest && anyEliciting && largest >= l.pathStart {
 		l.rtt.update(now, now.Sub(newest.at), min(a.Delay, wire.MaxAckDelay))
+		news.RTT = l.rtt.latest
 	}
 	l.detect(now)
+	if news.Packets > 0 {
+		news.InFlight, news.MinRTT, news.SmoothedRTT = l.inFlight, l.rtt.min, l.rtt.smoothed
+		l.cc.HandleAck(now, &news)
+	}
 	l.backoff, l.probes = 0, 0
 	l.sent.trim()
 	return nil
 }
 
-// acknowledge settles a packet that arrived. used says that the window was.
-func (l *lossState) acknowledge(now time.Time, pn uint64, p *sentPacket, used bool) {
+// acknowledge settles a packet that arrived.
+func (l *lossState) acknowledge(pn uint64, p *sentPacket) {
 	p.state = packetGone
 	if p.eliciting {
 		l.eliciting--
 	}
 	if l.counts(pn, p) {
 		l.inFlight -= p.size
-		l.cc.HandleAck(now, l.info(pn, p), used)
 	}
 	l.fate(pn, p, true)
-}
-
-func (l *lossState) info(pn uint64, p *sentPacket) SentPacket {
-	return SentPacket{Number: pn, SentAt: p.at, Size: p.size, InFlight: l.inFlight, RTT: l.rtt.latest}
 }
 
 // detect declares packets lost. RFC 9002 §6.1 and §A.10.
@@ -207,7 +220,10 @@ func (l *lossState) lose(now time.Time, pn uint64, p *sentPacket) (persistent bo
 	}
 	if l.counts(pn, p) {
 		l.inFlight -= p.size
-		l.cc.HandleLoss(now, l.info(pn, p))
+		l.cc.HandleLoss(now, &congestion.Loss{
+			Bytes: p.size, Packets: 1, Largest: pn, SentAt: p.at, InFlight: l.inFlight, Prior: l.inFlight + p.size,
+			SmoothedRTT: l.rtt.smoothed, LatestRTT: l.rtt.latest, MinRTT: l.rtt.min,
+		})
 	}
 	// Losses are found in ascending order, and everything below pn is settled, so a run of losses with nothing
 	// acknowledged between them shows as consecutive numbers. RFC 9002 §7.6.2.

@@ -173,43 +173,6 @@ func TestRTT(t *testing.T) {
 	}
 }
 
-func TestReno(t *testing.T) {
-	c := NewReno(1200).(*reno)
-	if c.Window() != 12_000 {
-		t.Errorf("initial window %d, want ten packets", c.Window())
-	}
-	p := SentPacket{SentAt: epoch, Size: 1200}
-	c.HandleAck(epoch, p, false)
-	if c.Window() != 12_000 {
-		t.Error("the window grew though it was not the limit")
-	}
-	c.HandleAck(epoch, p, true)
-	if c.Window() != 13_200 {
-		t.Errorf("slow start: window %d, want 13200", c.Window())
-	}
-	lossTime := epoch.Add(time.Second)
-	c.HandleLoss(lossTime, p)
-	c.HandleLoss(lossTime.Add(time.Millisecond), p)
-	c.HandleAck(lossTime, p, true)
-	if c.Window() != 6600 || c.SlowStart() {
-		t.Errorf("window %d after losses of one round trip, want one halving to 6600", c.Window())
-	}
-	p.SentAt = lossTime.Add(time.Millisecond)
-	for range 6 {
-		c.HandleAck(p.SentAt, p, true)
-	}
-	if c.Window() != 7800 {
-		t.Errorf("window %d after one window acknowledged, want one packet more: 7800", c.Window())
-	}
-	for i := range 20 {
-		p.SentAt = p.SentAt.Add(time.Second)
-		c.HandleLoss(p.SentAt.Add(time.Duration(i)), p)
-	}
-	if c.Window() != 2400 {
-		t.Errorf("least window %d, want two packets", c.Window())
-	}
-}
-
 func TestPacer(t *testing.T) {
 	var p pacer
 	now := epoch

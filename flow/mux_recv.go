@@ -28,8 +28,8 @@ func (m *Mux) HandleChunk(now time.Time, t wire.ChunkType, body []byte) error {
 	}
 	m.now = now
 	switch t {
-	case wire.ChunkAck:
-		if err := m.parsedAck.Parse(body); err != nil {
+	case wire.ChunkAck, wire.ChunkAckECN:
+		if err := m.parsedAck.Parse(t, body); err != nil {
 			return malformed(t, err)
 		}
 		err := m.loss.handleAck(now, &m.parsedAck)

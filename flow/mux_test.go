@@ -133,6 +133,7 @@ func TestBulkThroughBadNetwork(t *testing.T) {
 					t.Fatalf("receipt %d is %v, want Delivered", i, receipt.Outcome())
 				}
 			}
+			p.until(time.Minute, "nothing is in flight", func() bool { return p.a.m.loss.eliciting == 0 })
 			s := p.a.m.Stats()
 			t.Logf("%d bytes in %v: %.0f B/s, %d packets, %d lost, %d dropped by the link, %d bytes repeated, sent again %d",
 				sent, p.now.Sub(epoch), float64(sent)/p.now.Sub(epoch).Seconds(), s.PacketsSent, s.PacketsLost,

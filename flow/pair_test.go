@@ -173,7 +173,7 @@ func (p *pair) receive(s *side, pn uint64, data []byte) {
 			p.t.Fatalf("%s received %x: %v", s.name, data, err)
 		}
 		eliciting = eliciting || t.AckEliciting()
-		if t == wire.ChunkAck || t.IsFlow() {
+		if t.IsAck() || t.IsFlow() {
 			if err := s.m.HandleChunk(p.now, t, body); err != nil {
 				if s.err == nil {
 					s.err = err

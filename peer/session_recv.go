@@ -130,7 +130,7 @@ func (s *Session) handlePayload(now time.Time, pn uint64, payload []byte, k mobi
 
 func (s *Session) handleChunk(now time.Time, t wire.ChunkType, body []byte, k mobility.Key) error {
 	switch t {
-	case wire.ChunkPing, wire.ChunkCloseAck:
+	case wire.ChunkPing, wire.ChunkCloseAck, wire.ChunkYield:
 		return nil
 	case wire.ChunkPathChallenge:
 		data, err := wire.ParsePathData(body)
@@ -151,7 +151,7 @@ func (s *Session) handleChunk(now time.Time, t wire.ChunkType, body []byte, k mo
 		}
 		s.handleClose(now, c)
 	default:
-		if t == wire.ChunkAck || t.IsFlow() {
+		if t.IsAck() || t.IsFlow() {
 			return s.mux.HandleChunk(now, t, body)
 		}
 		if !t.Elective() {

@@ -83,8 +83,13 @@ var layers = []layer{
 		"sockets, interfaces and routers' mapping protocols, without any protocol of ours",
 	},
 	{
+		"loss recovery",
+		[]string{"internal/recovery"},
+		"what was sent on a path, what became of it and when more may follow; a congestion controller is a part of it",
+	},
+	{
 		"machines",
-		[]string{"internal/seal", "internal/overlay"},
+		[]string{"internal/seal", "internal/overlay", "internal/congestion"},
 		"pure machines that read and write the wire format",
 	},
 	{
@@ -107,7 +112,10 @@ var closed = []struct {
 }{
 	{
 		"flow",
-		[]string{module + "/internal/wire", module + "/internal/rangeset", module + "/internal/gate"},
+		[]string{
+			module + "/internal/wire", module + "/internal/rangeset", module + "/internal/gate",
+			module + "/internal/congestion", module + "/internal/recovery",
+		},
 		"the flow protocol is bytes in, bytes out; packet protection and paths are not its business",
 	},
 	{
@@ -115,6 +123,12 @@ var closed = []struct {
 		[]string{module + "/internal/wire", module + "/internal/rangeset", module + "/internal/gate"},
 		"the path machine decides about addresses, it does not own sockets",
 	},
+	{
+		"internal/recovery",
+		[]string{module + "/internal/wire", module + "/internal/rangeset", module + "/internal/congestion"},
+		"loss recovery knows packets, acknowledgements and a controller, not what the packets say",
+	},
+	{"internal/congestion", nil, "a controller is told numbers and answers numbers"},
 	{"internal/wire", nil, "the wire format depends on nothing"},
 	{"internal/rangeset", nil, "a data structure depends on nothing"},
 	{"internal/gate", nil, "a data structure depends on nothing"},
@@ -153,6 +167,7 @@ var (
 // machines are the packages without input or output: time is an argument, effects are values.
 var machines = []string{
 	"flow", "mobility", "internal/wire", "internal/seal", "internal/overlay", "internal/rangeset", "internal/gate",
+	"internal/congestion", "internal/recovery",
 }
 
 // machineImports are denied to machines, with everything under them unless excepted.

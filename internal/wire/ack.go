@@ -20,10 +20,28 @@ type AckRange struct{ Start, End uint64 }
 // As in RFC 9000 §19.3.1, the first range field counts the packets below the largest that were also received; then,
 // walking down, each gap field is one less than the number of missing packets and each range field one less than the
 // number of received packets below them. The pairs run to the end of the body.
+//
+// ACK_ECN has three integers before that: the counts of packets received, ever, by mark, as in RFC 9000 §19.3.2.
 type Ack struct {
 	Delay  time.Duration // since the largest packet arrived; microseconds on the wire
 	Ranges []AckRange    // descending, disjoint, non-adjacent; the caller's to reuse
+	HasECN bool          // ACK_ECN
+	ECN    ECNCounts     // if HasECN
 }
+
+// ECNCounts counts received packets by the mark they carried. RFC 9000 §19.3.2.
+type ECNCounts struct{ ECT0, ECT1, CE uint64 }
+
+// An ECN is the mark of a packet: the lowest two bits of the traffic class. RFC 3168 §5.
+type ECN uint8
+
+// Marks.
+const (
+	NotECT ECN = 0
+	ECT1   ECN = 1
+	ECT0   ECN = 2
+	CE     ECN = 3
+)
 
 // Largest returns the largest packet number acknowledged. There must be at least one range.
 func (a *Ack) Largest() uint64 { return a.Ranges[0].End - 1 }
@@ -35,6 +53,9 @@ func AppendAck(b []byte, a *Ack, limit int) (_ []byte, ok bool) {
 	first := a.Ranges[0]
 	delay := uint64(max(a.Delay, 0) / time.Microsecond)
 	size := VarintLen(first.End-1) + VarintLen(delay) + VarintLen(first.End-1-first.Start)
+	if a.HasECN {
+		size += VarintLen(a.ECN.ECT0) + VarintLen(a.ECN.ECT1) + VarintLen(a.ECN.CE)
+	}
 	if len(b)+ChunkSize(size) > limit {
 		return b, false
 	}
@@ -47,8 +68,16 @@ func AppendAck(b []byte, a *Ack, limit int) (_ []byte, ok bool) {
 		}
 		size += more
 	}
-	b = append(b, byte(ChunkAck))
-	b = AppendVarint(b, uint64(size))
+	if a.HasECN {
+		b = append(b, byte(ChunkAckECN))
+		b = AppendVarint(b, uint64(size))
+		b = AppendVarint(b, a.ECN.ECT0)
+		b = AppendVarint(b, a.ECN.ECT1)
+		b = AppendVarint(b, a.ECN.CE)
+	} else {
+		b = append(b, byte(ChunkAck))
+		b = AppendVarint(b, uint64(size))
+	}
 	b = AppendVarint(b, first.End-1)
 	b = AppendVarint(b, delay)
 	b = AppendVarint(b, first.End-1-first.Start)
@@ -65,8 +94,18 @@ func ackPair(prev, r AckRange) (gap, length uint64) {
 	return prev.Start - r.End - 1, r.End - r.Start - 1
 }
 
-// Parse parses the body of an ACK chunk into a, reusing a.Ranges. On error a's contents are unspecified.
-func (a *Ack) Parse(body []byte) error {
+// Parse parses the body of an ACK or ACK_ECN chunk into a, reusing a.Ranges. On error a's contents are unspecified.
+func (a *Ack) Parse(t ChunkType, body []byte) error {
+	a.HasECN, a.ECN = t == ChunkAckECN, ECNCounts{}
+	if a.HasECN {
+		for _, p := range [...]*uint64{&a.ECN.ECT0, &a.ECN.ECT1, &a.ECN.CE} {
+			v, n := ReadVarint(body)
+			if n == 0 {
+				return fmt.Errorf("%w: ecn counts", ErrTruncated)
+			}
+			*p, body = v, body[n:]
+		}
+	}
 	var f [3]uint64
 	for i := range f {
 		v, n := ReadVarint(body)

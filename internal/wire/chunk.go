@@ -19,6 +19,8 @@ const (
 	ChunkPathResponse  ChunkType = 0x05
 	ChunkClose         ChunkType = 0x06
 	ChunkCloseAck      ChunkType = 0x07
+	ChunkAckECN        ChunkType = 0x08 // ACK, with counts of ECN marks before it
+	ChunkYield         ChunkType = 0x09 // leave room: the sender is receiving time-critical data from somebody else
 
 	// ChunkFlowFirst to ChunkFlowLast belong to the flow protocol.
 	ChunkFlowFirst ChunkType = 0x10
@@ -32,14 +34,18 @@ const (
 // closes do not: each has an answer of its own, or is one.
 func (t ChunkType) AckEliciting() bool {
 	switch t {
-	case ChunkPadding, ChunkAck, ChunkPathChallenge, ChunkPathResponse, ChunkClose, ChunkCloseAck:
+	case ChunkPadding, ChunkAck, ChunkAckECN, ChunkPathChallenge, ChunkPathResponse, ChunkClose, ChunkCloseAck:
 		return false
 	}
 	return true
 }
 
-// IsFlow reports whether the type belongs to the flow protocol. ACK does not, though package flow handles it.
+// IsFlow reports whether the type belongs to the flow protocol. Acknowledgements do not, though package flow handles
+// them.
 func (t ChunkType) IsFlow() bool { return t >= ChunkFlowFirst && t <= ChunkFlowLast }
+
+// IsAck reports whether the chunk is an acknowledgement.
+func (t ChunkType) IsAck() bool { return t == ChunkAck || t == ChunkAckECN }
 
 // Elective reports whether a receiver that does not know the type skips the chunk.
 func (t ChunkType) Elective() bool { return t >= ChunkElective }
@@ -63,6 +69,10 @@ func (t ChunkType) String() string {
 		return "CLOSE"
 	case ChunkCloseAck:
 		return "CLOSE_ACK"
+	case ChunkAckECN:
+		return "ACK_ECN"
+	case ChunkYield:
+		return "YIELD"
 	}
 	return flowChunkName(t)
 }

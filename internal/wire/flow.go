@@ -8,12 +8,14 @@ import "fmt"
 // Chunk types of the flow protocol. Flow IDs in chunks of the first group belong to the sender of the chunk, in those
 // of the second to its receiver.
 const (
-	// ChunkFlowData to ChunkFlowData+3: bit 0 says that the message ends here, bit 1 that an offset follows.
+	// ChunkFlowData to ChunkFlowData+7: bit 0 says that the message ends here, bit 1 that an offset follows, bit 2 that
+	// the message goes on in the next one.
 	ChunkFlowData       ChunkType = 0x10
 	ChunkFlowOpen       ChunkType = 0x18
 	ChunkFlowEnd        ChunkType = 0x19
 	ChunkFlowAbort      ChunkType = 0x1a
 	ChunkFlowForward    ChunkType = 0x1b
+	ChunkFlowSkip       ChunkType = 0x1e
 	ChunkFlowBlocked    ChunkType = 0x1c
 	ChunkSessionBlocked ChunkType = 0x1d
 
@@ -25,7 +27,8 @@ const (
 const (
 	flowDataEnd    ChunkType = 0x01
 	flowDataOffset ChunkType = 0x02
-	flowDataLast             = ChunkFlowData | flowDataEnd | flowDataOffset
+	flowDataMore   ChunkType = 0x04
+	flowDataLast             = ChunkFlowData | flowDataEnd | flowDataOffset | flowDataMore
 )
 
 // IsFlowData reports whether t is one of the data chunks.
@@ -42,6 +45,8 @@ func flowChunkName(t ChunkType) string {
 		return "FLOW_ABORT"
 	case ChunkFlowForward:
 		return "FLOW_FORWARD"
+	case ChunkFlowSkip:
+		return "FLOW_SKIP"
 	case ChunkFlowBlocked:
 		return "FLOW_BLOCKED"
 	case ChunkSessionBlocked:

@@ -6,9 +6,10 @@ package wire
 import "fmt"
 
 // FlowData is a FLOW_DATA chunk: a fragment of a message, cut anywhere. The type's low bits say whether the message
-// ends with the fragment and whether the offset is present; it is left out when zero.
+// ends with the fragment, whether the offset is present, which is left out when zero, and whether the message that ends
+// is only a part and goes on in the next one.
 //
-//	type 0x10 | end 0x01 | offset 0x02
+//	type 0x10 | end 0x01 | offset 0x02 | more 0x04, with end only
 //	+-------------+----------------+-----------------+---------------------------+
 //	| flow varint | message varint | offset varint ? | data, to the chunk's end  |
 //	+-------------+----------------+-----------------+---------------------------+
@@ -17,6 +18,7 @@ type FlowData struct {
 	Seq    uint64 // number of the message in its flow, from 0
 	Offset uint64 // of the fragment in the message
 	End    bool   // the message ends with this fragment
+	More   bool   // if End: the message is a part of something longer, which goes on in the next message
 	Data   []byte
 }
 
@@ -43,6 +45,9 @@ func (d *FlowData) Append(b []byte) []byte {
 	t := ChunkFlowData
 	if d.End {
 		t |= flowDataEnd
+		if d.More {
+			t |= flowDataMore
+		}
 	}
 	if d.Offset > 0 {
 		t |= flowDataOffset
@@ -59,7 +64,10 @@ func (d *FlowData) Append(b []byte) []byte {
 
 // ParseFlowData parses the body of a chunk for which [ChunkType.IsFlowData] is true. Data aliases body.
 func ParseFlowData(t ChunkType, body []byte) (FlowData, error) {
-	d := FlowData{End: t&flowDataEnd != 0}
+	d := FlowData{End: t&flowDataEnd != 0, More: t&flowDataMore != 0}
+	if d.More && !d.End {
+		return d, fmt.Errorf("%w: part that does not end", ErrMalformed)
+	}
 	var n int
 	if d.Flow, n = ReadVarint(body); n == 0 {
 		return d, ErrTruncated

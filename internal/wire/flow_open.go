@@ -16,6 +16,12 @@ const (
 
 	// FlowOptionElective is the first type that may be ignored.
 	FlowOptionElective = 0x20
+
+	// FlowOptionArrival (no value) says that messages may be handed over in the order in which they are complete.
+	FlowOptionArrival = 0x20
+
+	// FlowOptionPriority (value: one byte, 0 to 7, 0 most urgent) is the sender's priority of the flow.
+	FlowOptionPriority = 0x21
 )
 
 // FlowOpen is a FLOW_OPEN chunk: what the receiver must know of a flow before its first message. It precedes every
@@ -34,6 +40,10 @@ type FlowOpen struct {
 	HasAnswers bool
 	Answers    uint64 // the receiver's flow that this one answers, if HasAnswers
 	Stream     bool   // the flow is one half of a byte stream
+	Arrival    bool   // messages may be handed over as soon as they are complete
+
+	HasPriority bool
+	Priority    uint8 // if HasPriority: 0 to 7, 0 most urgent
 
 	UnknownCritical bool // parsing only: there is a critical option this version does not know
 }
@@ -47,6 +57,12 @@ func (o *FlowOpen) bodySize() int {
 	}
 	if o.Stream {
 		n += 2
+	}
+	if o.Arrival {
+		n += 2
+	}
+	if o.HasPriority {
+		n += 3
 	}
 	return n
 }
@@ -69,6 +85,12 @@ func (o *FlowOpen) Append(b []byte) []byte {
 	}
 	if o.Stream {
 		b = append(b, FlowOptionStream, 0)
+	}
+	if o.Arrival {
+		b = append(b, FlowOptionArrival, 0)
+	}
+	if o.HasPriority {
+		b = append(b, FlowOptionPriority, 1, o.Priority)
 	}
 	return b
 }
@@ -130,6 +152,16 @@ func ParseFlowOpen(body []byte) (FlowOpen, error) {
 				return o, fmt.Errorf("%w: stream option", ErrMalformed)
 			}
 			o.Stream = true
+		case typ == FlowOptionArrival:
+			if o.Arrival || len(v) != 0 {
+				return o, fmt.Errorf("%w: arrival option", ErrMalformed)
+			}
+			o.Arrival = true
+		case typ == FlowOptionPriority:
+			if o.HasPriority || len(v) != 1 || v[0] > MaxPriority {
+				return o, fmt.Errorf("%w: priority option", ErrMalformed)
+			}
+			o.HasPriority, o.Priority = true, v[0]
 		case typ < FlowOptionElective:
 			o.UnknownCritical = true
 		}

@@ -24,6 +24,9 @@ func TestFlowChunksGolden(t *testing.T) {
 		{"flow-end", AppendInts(nil, ChunkFlowEnd, 5, 3, 203)},
 		{"flow-abort", AppendInts(nil, ChunkFlowAbort, 5, 7, 203)},
 		{"flow-forward", AppendInts(nil, ChunkFlowForward, 5, 2, 128)},
+		{"flow-skip", first(AppendFlowSkip(nil, 5, 2, []uint64{164, 0}, 100))},
+		{"data-part", (&FlowData{Flow: 5, Seq: 3, End: true, More: true, Data: []byte("xyz")}).Append(nil)},
+		{"open-hints", (&FlowOpen{Flow: 5, Label: []byte("chat"), Arrival: true, HasPriority: true, Priority: 1}).Append(nil)},
 		{"flow-blocked", AppendInts(nil, ChunkFlowBlocked, 5, InitialFlowWindow)},
 		{"session-blocked", AppendInts(nil, ChunkSessionBlocked, InitialSessionWindow)},
 		{"flow-reject", AppendInts(nil, ChunkFlowReject, 5, 42)},
@@ -32,6 +35,42 @@ func TestFlowChunksGolden(t *testing.T) {
 	} {
 		if want := golden(t, test.name); !bytes.Equal(test.got, want) {
 			t.Errorf("%s = %x, want %x", test.name, test.got, want)
+		}
+	}
+}
+
+func first(b []byte, _ int) []byte { return b }
+
+func TestFlowSkip(t *testing.T) {
+	used := []uint64{0, 64, 0, 1 << 20}
+	for limit := range 40 {
+		b, n := AppendFlowSkip(nil, 7, 1000, used, limit)
+		if len(b) > limit || n == 0 && len(b) > 0 || limit > 20 && n < len(used) {
+			t.Fatalf("limit %d: %d messages in %d bytes", limit, n, len(b))
+		}
+		if n == 0 {
+			continue
+		}
+		_, body, _, err := NextChunk(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := ParseFlowSkip(body)
+		if err != nil || s.Flow != 7 {
+			t.Fatalf("ParseFlowSkip = %+v, %v", s, err)
+		}
+		for i := range n {
+			if seq, u, ok := s.Next(); seq != uint64(1000+i) || u != used[i] || !ok {
+				t.Errorf("message %d: got %d used %d %v, want %d used %d", i, seq, u, ok, 1000+i, used[i])
+			}
+		}
+		if _, _, ok := s.Next(); ok {
+			t.Errorf("limit %d: more than %d messages", limit, n)
+		}
+	}
+	for _, body := range []string{"", "\x05", "\x05\x00", "\x05\x00\x40"} {
+		if _, err := ParseFlowSkip([]byte(body)); !errors.Is(err, ErrTruncated) && !errors.Is(err, ErrMalformed) {
+			t.Errorf("ParseFlowSkip(%x) = %v", body, err)
 		}
 	}
 }
@@ -89,7 +128,10 @@ func TestParseFlowOpenOptions(t *testing.T) {
 		{"", false, nil},
 		{"\x02\x00", true, nil},
 		{"\x1f\x02ab", true, nil},
-		{"\x20\x02ab", false, nil},
+		{"\x30\x02ab", false, nil},
+		{"\x20\x00\x21\x01\x07", false, nil},
+		{"\x20\x01a", false, ErrMalformed},
+		{"\x21\x01\x08", false, ErrMalformed},
 		{"\x7f\xff\x00\x00\x01\x07", false, nil},
 		{"\x00\x01\x07\x00\x01\x07", false, ErrMalformed},
 		{"\x00\x02\x07\x07", false, ErrMalformed},
@@ -117,7 +159,7 @@ func TestParseFlowOpenOptions(t *testing.T) {
 	}
 	largest := FlowOpen{
 		Flow: MaxVarint, Label: make([]byte, MaxLabel), Metadata: make([]byte, MaxMetadata), HasAnswers: true,
-		Answers: MaxVarint, Stream: true,
+		Answers: MaxVarint, Stream: true, Arrival: true, HasPriority: true,
 	}
 	if n := largest.bodySize(); n > MaxOpenInfo || largest.Size()+50 > MinPayload {
 		t.Errorf("the largest opening has %d bytes, want at most %d and room for data", n, MaxOpenInfo)

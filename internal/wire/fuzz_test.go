@@ -59,7 +59,7 @@ func FuzzParseAck(f *testing.F) {
 	f.Add([]byte{100, 0, 3, 1, 0, 10, 5})
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var a, again Ack
-		if a.Parse(body) != nil {
+		if a.Parse(ChunkAck, body) != nil {
 			return
 		}
 		for i, r := range a.Ranges {
@@ -72,7 +72,7 @@ func FuzzParseAck(f *testing.F) {
 			t.Fatalf("no room for %v", a)
 		}
 		_, body, _, _ = NextChunk(b)
-		if err := again.Parse(body); err != nil || !slices.Equal(a.Ranges, again.Ranges) || a.Delay != again.Delay {
+		if err := again.Parse(ChunkAck, body); err != nil || !slices.Equal(a.Ranges, again.Ranges) || a.Delay != again.Delay {
 			t.Fatalf("round trip of %v gave %v, %v", a, again, err)
 		}
 	})

@@ -33,6 +33,9 @@ const (
 	// MaxLabel is the largest label of a flow, in bytes.
 	MaxLabel = 128
 
+	// MaxPriority is the least urgent priority of a flow.
+	MaxPriority = 7
+
 	// MaxMetadata is the largest metadata of a flow, in bytes.
 	MaxMetadata = 512
 

@@ -319,7 +319,7 @@ func TestAckRoundTripAndLimit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := got.Parse(body); err != nil {
+		if err := got.Parse(ChunkAck, body); err != nil {
 			t.Fatalf("Parse: %v", err)
 		}
 		if got.Delay != in.Delay || !slices.Equal(got.Ranges, in.Ranges[:len(got.Ranges)]) {
@@ -327,6 +327,27 @@ func TestAckRoundTripAndLimit(t *testing.T) {
 		}
 		if limit > 1000 && len(got.Ranges) != len(in.Ranges) {
 			t.Fatalf("AppendAck with limit %d kept %d of %d ranges", limit, len(got.Ranges), len(in.Ranges))
+		}
+	}
+}
+
+func TestAckECN(t *testing.T) {
+	in := Ack{Ranges: []AckRange{{5, 9}, {1, 3}}, HasECN: true, ECN: ECNCounts{ECT0: 70, ECT1: 1, CE: 20_000}}
+	b, ok := AppendAck(nil, &in, 100)
+	typ, body, rest, err := NextChunk(b)
+	if !ok || err != nil || typ != ChunkAckECN || len(rest) > 0 {
+		t.Fatalf("AppendAck made %x: %v, %v", b, ok, err)
+	}
+	var got Ack
+	if err := got.Parse(typ, body); err != nil || !got.HasECN || got.ECN != in.ECN || !slices.Equal(got.Ranges, in.Ranges) {
+		t.Errorf("round trip: %+v, %v; want %+v", got, err, in)
+	}
+	if err := got.Parse(ChunkAckECN, body[:2]); !errors.Is(err, ErrTruncated) {
+		t.Errorf("cut off: %v, want ErrTruncated", err)
+	}
+	for limit := range len(b) {
+		if short, _ := AppendAck(nil, &in, limit); len(short) > limit {
+			t.Errorf("limit %d: %d bytes", limit, len(short))
 		}
 	}
 }
@@ -343,12 +364,12 @@ func TestAckMalformed(t *testing.T) {
 		"too many ranges": many,
 	} {
 		var a Ack
-		if err := a.Parse(body); !errors.Is(err, ErrTruncated) && !errors.Is(err, ErrMalformed) {
+		if err := a.Parse(ChunkAck, body); !errors.Is(err, ErrTruncated) && !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: Parse(%x) = %v, want ErrTruncated or ErrMalformed", name, body, err)
 		}
 	}
 	var a Ack
-	if err := a.Parse([]byte{5, 0, 0, 3, 0}); err != nil || a.Ranges[1] != (AckRange{0, 1}) {
+	if err := a.Parse(ChunkAck, []byte{5, 0, 0, 3, 0}); err != nil || a.Ranges[1] != (AckRange{0, 1}) {
 		t.Errorf("ack down to packet 0 = %v, %v", a.Ranges, err)
 	}
 }
@@ -372,7 +393,7 @@ func TestAllocs(t *testing.T) {
 		b, _ = AppendAck(b, &ack, 1200)
 		h, _ := ParseHeader(b)
 		_, body, _, _ := NextChunk(b[h.Len:])
-		if err := in.Parse(body); err != nil {
+		if err := in.Parse(ChunkAck, body); err != nil {
 			t.Fatal(err)
 		}
 	}); n > 0 {
