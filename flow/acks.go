@@ -22,7 +22,16 @@ type ackState struct {
 }
 
 // received records an authentic, not replayed packet.
-func (a *ackState) received(now time.Time, pn uint64, eliciting bool) {
+func (a *ackState) received(now time.Time, pn uint64, eliciting bool, ecn wire.ECN) {
+	switch ecn {
+	case wire.ECT0:
+		a.ack.ECN.ECT0++
+	case wire.ECT1:
+		a.ack.ECN.ECT1++
+	case wire.CE:
+		a.ack.ECN.CE++
+	}
+	a.ack.HasECN = a.ack.ECN != wire.ECNCounts{}
 	largest := a.largest
 	a.seen.Add(pn, pn+1)
 	if len(a.seen) > wire.MaxAckRanges {
@@ -43,7 +52,7 @@ func (a *ackState) received(now time.Time, pn uint64, eliciting bool) {
 	// another ack-eliciting packet that has been received, or when the packet has a packet number larger than the
 	// highest-numbered ack-eliciting packet that has been received and there are missing packets between that packet
 	// and this packet." RFC 9000 §13.2.1.
-	if a.eliciting >= wire.AckEvery || int64(pn) != largest+1 {
+	if a.eliciting >= wire.AckEvery || int64(pn) != largest+1 || ecn == wire.CE {
 		due = now
 	}
 	if a.due.IsZero() || due.Before(a.due) {

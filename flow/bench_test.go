@@ -47,7 +47,7 @@ func (p *pipe) move(from, to *Mux, pn *uint64) (moved bool) {
 			eliciting = eliciting || t.AckEliciting()
 			payload = rest
 		}
-		to.HandlePacketEnd(p.now, *pn, eliciting)
+		to.HandlePacketEnd(p.now, *pn, eliciting, wire.NotECT)
 		*pn++
 	}
 }

@@ -32,7 +32,7 @@ func carry(now time.Time, from, to *flow.Mux, pn *uint64) {
 			eliciting = eliciting || t.AckEliciting()
 			payload = rest
 		}
-		to.HandlePacketEnd(now, *pn, eliciting)
+		to.HandlePacketEnd(now, *pn, eliciting, wire.NotECT)
 		*pn++
 	}
 }

@@ -59,7 +59,7 @@ func FuzzChunks(f *testing.F) {
 				}
 				return
 			}
-			m.HandlePacketEnd(now, n, true)
+			m.HandlePacketEnd(now, n, true, wire.NotECT)
 			flush()
 			if held := m.recvUsed - m.recvConsumed - m.readBytes.Load(); held > m.config.sessionWindow() {
 				t.Fatalf("%d bytes held, more than the session's window", held)
@@ -147,7 +147,7 @@ func FuzzMux(f *testing.F) {
 			case 8:
 				p.eachLink(func(l *link) { l.loss, l.dup = float64(next()%100)/100, 0.1 })
 			case 9:
-				sides[next()%2].m.ResetPath(p.now, 0)
+				sides[next()%2].m.ResetPath(p.now, PathInfo{})
 			}
 		}
 		p.eachLink(func(l *link) { l.loss = 0 })

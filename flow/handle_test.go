@@ -97,7 +97,7 @@ func drive(ctx context.Context, m *Mux, wake chan struct{}, in, out chan []byte)
 				b = rest
 			}
 			// Packets are never reordered here, and the acknowledgement of a number that was lost does no harm.
-			m.HandlePacketEnd(time.Now(), received, eliciting)
+			m.HandlePacketEnd(time.Now(), received, eliciting, wire.NotECT)
 			received++
 		}
 	}

@@ -40,7 +40,7 @@ func (f *feed) chunks(chunks ...[]byte) error {
 			return err
 		}
 	}
-	f.m.HandlePacketEnd(epoch, f.pn, true)
+	f.m.HandlePacketEnd(epoch, f.pn, true, wire.NotECT)
 	f.pn++
 	return nil
 }
@@ -218,7 +218,7 @@ func TestSilentPeerIsBounded(t *testing.T) {
 	f := newFeed(t, Config{})
 	now := epoch
 	for pn := range uint64(100_000) {
-		f.m.HandlePacketEnd(now, 3*pn, true) // with gaps, so that ranges would accumulate
+		f.m.HandlePacketEnd(now, 3*pn, true, wire.NotECT) // with gaps, so that ranges would accumulate
 		b := f.m.Append(now, pn, nil, 1171)
 		if len(b) > 0 {
 			f.m.Sent(now, pn, len(b)+overhead, false)

@@ -252,8 +252,8 @@ func TestResetPath(t *testing.T) {
 	p.eachLink(func(l *link) { l.loss = 1 })
 	p.run(20 * time.Second)
 	p.eachLink(func(l *link) { l.loss = 0 })
-	p.a.m.ResetPath(p.now, 0)
-	p.b.m.ResetPath(p.now, 0)
+	p.a.m.ResetPath(p.now, PathInfo{})
+	p.b.m.ResetPath(p.now, PathInfo{})
 	if s, m := p.a.m.RTT(); m != 0 || s != 333*time.Millisecond {
 		t.Errorf("round-trip time %v, least %v, after a change of path, want none", s, m)
 	}
@@ -290,7 +290,7 @@ func TestAckTiming(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			a := ackState{largest: -1}
 			for _, e := range test.events {
-				a.received(epoch.Add(e.at), e.pn, !e.quiet)
+				a.received(epoch.Add(e.at), e.pn, !e.quiet, wire.NotECT)
 			}
 			got := time.Duration(-1)
 			if !a.due.IsZero() {

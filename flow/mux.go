@@ -52,6 +52,7 @@ type Mux struct {
 	buildItems        []item
 	buildEliciting    bool
 	paceAt            time.Time // when pacing lets something out; zero: not waiting for it
+	yieldUntil        time.Time // how long the peer wants us to yield
 	ackOnly           int       // packets sent since the last ack-eliciting one
 	takenSenders      []*Sender // scratch
 	takenReceivers    []*Receiver

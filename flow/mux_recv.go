@@ -116,12 +116,13 @@ func (m *Mux) HandleChunk(now time.Time, t wire.ChunkType, body []byte) error {
 }
 
 // HandlePacketEnd records that packet pn has been received, its chunks having been handled. eliciting says whether any
-// of them, the driver's included, asks for an acknowledgement.
-func (m *Mux) HandlePacketEnd(now time.Time, pn uint64, eliciting bool) {
+// of them, the driver's included, asks for an acknowledgement. ecn is the mark the packet arrived with, NotECT if the
+// driver cannot tell.
+func (m *Mux) HandlePacketEnd(now time.Time, pn uint64, eliciting bool, ecn wire.ECN) {
 	if m.closed {
 		return
 	}
-	m.acks.received(now, pn, eliciting)
+	m.acks.received(now, pn, eliciting, ecn)
 	m.publish()
 }
 

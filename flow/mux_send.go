@@ -6,6 +6,7 @@ package flow
 import (
 	"time"
 
+	"github.com/seed-98f0d4c2/runnel/internal/congestion"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
@@ -77,6 +78,10 @@ func (m *Mux) begin(now time.Time, pn uint64) {
 	m.building, m.buildPN, m.buildEliciting = true, pn, false
 	m.buildItems = m.buildItems[:0]
 	m.paceAt = time.Time{}
+	if !m.yieldUntil.IsZero() && !m.yieldUntil.After(now) {
+		m.yieldUntil = time.Time{}
+		m.loss.cc.SetDemand(now, congestion.Demand{})
+	}
 }
 
 // hasWork reports whether there is something to send that congestion control holds back.
@@ -189,20 +194,3 @@ func (m *Mux) PTO() time.Duration { return m.loss.rtt.pto(wire.MaxAckDelay) }
 
 // RTT returns the smoothed and the least round-trip time of the path. least is zero while there is no measurement.
 func (m *Mux) RTT() (smoothed, least time.Duration) { return m.loss.rtt.smoothed, m.loss.rtt.min }
-
-// ResetPath tells the machine that packets take another path from now on: the congestion controller, the round-trip
-// time and the count of bytes in flight start afresh. RFC 9000 §9.4. What is in flight is still waited for, but two
-// probes go out at once, so that losses on the old path show after one round trip on the new one. rtt is what is known
-// of the new path's round-trip time; zero means nothing.
-func (m *Mux) ResetPath(now time.Time, rtt time.Duration) {
-	if m.closed {
-		return
-	}
-	m.now = now
-	m.loss.resetPath(m.newController(), m.config.maxPacket(), rtt)
-	if m.loss.eliciting > 0 {
-		m.loss.probes = probesPerPTO
-		m.requeueOldest()
-	}
-	m.publish()
-}

@@ -183,7 +183,7 @@ func (p *pair) receive(s *side, pn uint64, data []byte) {
 		}
 		data = rest
 	}
-	s.m.HandlePacketEnd(p.now, pn, eliciting)
+	s.m.HandlePacketEnd(p.now, pn, eliciting, wire.NotECT)
 }
 
 // next returns when something happens next.

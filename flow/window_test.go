@@ -34,7 +34,7 @@ func TestWindowNotUsed(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			m.HandlePacketEnd(now, p.pn, eliciting)
+			m.HandlePacketEnd(now, p.pn, eliciting, wire.NotECT)
 		}
 		*in = nil
 		if at := m.NextTimeout(); !at.IsZero() && !at.After(now) {

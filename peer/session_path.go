@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-98f0d4c2/runnel/flow"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 	"github.com/seed-98f0d4c2/runnel/mobility"
 )
@@ -110,7 +111,7 @@ func (s *Session) switchPath(now time.Time, a mobility.Action) {
 	to := s.mob.Current()
 	s.log.Info("path changed", slog.String("from", a.From.Kind.String()), slog.Any("from_addr", a.From.Remote),
 		slog.String("to", to.Kind.String()), slog.Any("to_addr", to.Remote), slog.String("why", a.Why))
-	s.mux.ResetPath(now, to.RTT)
+	s.mux.ResetPath(now, flow.PathInfo{RTT: to.RTT})
 	s.counts.pathChanges++
 	s.events.pathChanged(PathChanged{From: s.pathOf(a.From), To: s.pathOf(to), Why: a.Why})
 	if to.Kind == mobility.Direct && s.phase == phaseReady {

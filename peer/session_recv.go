@@ -121,7 +121,7 @@ func (s *Session) handlePayload(now time.Time, pn uint64, payload []byte, k mobi
 		}
 	}
 	if s.proven {
-		s.mux.HandlePacketEnd(now, pn, eliciting)
+		s.mux.HandlePacketEnd(now, pn, eliciting, wire.NotECT)
 		if s.mux.LargestAcked() >= 0 {
 			s.keys.HandleAcked(uint64(s.mux.LargestAcked()))
 		}
