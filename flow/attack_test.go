@@ -168,7 +168,7 @@ func TestAbortedWhileAwaiting(t *testing.T) {
 		}
 		m.collect()
 		if m.nextID < m.peerFlows {
-			_ = m.loss.handleAck(epoch, &wire.Ack{Ranges: []wire.AckRange{{Start: 0, End: pn}}})
+			_ = m.loss.HandleAck(epoch, &wire.Ack{Ranges: []wire.AckRange{{Start: 0, End: pn}}})
 		}
 		s.Abort(1)
 	}

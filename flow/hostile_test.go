@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-98f0d4c2/runnel/internal/recovery"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
@@ -228,8 +229,8 @@ func TestSilentPeerIsBounded(t *testing.T) {
 			f.m.HandleTimeout(now)
 		}
 	}
-	if n := f.m.loss.sent.q.len(); n > maxTracked || len(f.m.acks.seen) > wire.MaxAckRanges {
-		t.Errorf("%d packets and %d ranges remembered", n, len(f.m.acks.seen))
+	if n := f.m.loss.Tracked(); n > recovery.MaxTracked || f.m.acks.Ranges() > wire.MaxAckRanges {
+		t.Errorf("%d packets and %d ranges remembered", n, f.m.acks.Ranges())
 	}
 }
 

@@ -10,8 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-98f0d4c2/runnel/internal/congestion"
 	"github.com/seed-98f0d4c2/runnel/internal/gate"
 	"github.com/seed-98f0d4c2/runnel/internal/rangeset"
+	"github.com/seed-98f0d4c2/runnel/internal/recovery"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
@@ -39,9 +41,9 @@ type Mux struct {
 
 	// The rest belongs to the loop.
 
-	acks   ackState
-	loss   lossState
-	now    time.Time // of the call in progress
+	acks   recovery.Acks           // what has arrived
+	loss   *recovery.Tracker[item] // what was sent
+	now    time.Time               // of the call in progress
 	sched  scheduler
 	closed bool
 	count  Stats // counters; the rest is filled in by publish
@@ -53,7 +55,8 @@ type Mux struct {
 	buildEliciting    bool
 	paceAt            time.Time // when pacing lets something out; zero: not waiting for it
 	yieldUntil        time.Time // how long the peer wants us to yield
-	ackOnly           int       // packets sent since the last ack-eliciting one
+	urgentSent        time.Time // when data of an urgent flow was last sent
+	demand            congestion.Demand
 	takenSenders      []*Sender // scratch
 	takenReceivers    []*Receiver
 	parsedAck         wire.Ack
@@ -108,22 +111,13 @@ func NewMux(c *Config) *Mux {
 	if m.wake == nil {
 		m.wake = func() {}
 	}
-	m.acks.largest = -1
-	m.loss.largestAcked = -1
-	m.loss.fate = m.settle
-	m.loss.initialRTT = m.config.initialRTT()
-	m.loss.resetPath(m.newController(), m.config.maxPacket(), 0)
+	m.loss = recovery.New(recovery.Config[item]{
+		Fate: m.settle, Controller: m.config.Controller, MaxPacket: m.config.MaxPacket, InitialRTT: m.config.InitialRTT,
+	})
 	m.limits.set()
 	m.updateSessionLimits()
 	m.publish()
 	return m
-}
-
-func (m *Mux) newController() Controller {
-	if m.config.Controller != nil {
-		return m.config.Controller(m.config.maxPacket())
-	}
-	return NewReno(m.config.maxPacket())
 }
 
 // Open opens a flow. Nothing is sent, and the peer sees nothing, before the first message, Announce or Close.
@@ -269,8 +263,7 @@ func (m *Mux) Close(err error) {
 	clear(m.receivers)
 	m.lastReceiver, m.sessionWait, m.blocked, m.nBlocked, m.probeAt = nil, nil, nil, 0, time.Time{}
 	m.sched, m.awaitingID, m.controlq = scheduler{}, queue[*Sender]{}, queue[*Receiver]{}
-	m.loss.sent.drop()
-	m.loss.eliciting, m.loss.inFlight, m.loss.lossAt, m.loss.probes = 0, 0, time.Time{}, 0
+	m.loss.Close()
 	m.publish()
 }
 

@@ -3,18 +3,21 @@
 
 package flow
 
+import "github.com/seed-98f0d4c2/runnel/internal/recovery"
+
 // settle is told the fate of a packet.
-func (m *Mux) settle(pn uint64, p *sentPacket, acked bool) {
-	for i := range p.items {
-		switch {
-		case acked:
-			m.itemAcked(pn, &p.items[i])
-		case !p.requeued:
-			m.itemLost(pn, &p.items[i])
+func (m *Mux) settle(pn uint64, items []item, fate recovery.Fate) {
+	switch fate {
+	case recovery.Acked:
+		for i := range items {
+			m.itemAcked(pn, &items[i])
 		}
+	case recovery.Lost, recovery.Repeat:
+		for i := range items {
+			m.itemLost(pn, &items[i])
+		}
+	case recovery.LostRepeated: // it has been said again
 	}
-	clear(p.items)
-	p.items = p.items[:0]
 }
 
 // itemAcked records that the peer has been told something.
@@ -45,7 +48,7 @@ func (m *Mux) itemAcked(pn uint64, it *item) {
 	case itemLimits:
 		m.limits.ackedLatest(pn)
 	case itemAck:
-		m.acks.acked(it.seq)
+		m.acks.Known(it.seq)
 	}
 }
 
@@ -76,22 +79,5 @@ func (m *Mux) itemLost(pn uint64, it *item) {
 		}
 	case itemLimits:
 		m.limits.lost(pn)
-	}
-}
-
-// requeueOldest arranges for what the oldest packets in flight say to be said again, in the probes that follow. Their
-// fate stays open. RFC 9002 §6.2.4.
-func (m *Mux) requeueOldest() {
-	sent, n := &m.loss.sent, 0
-	for pn := sent.base; pn < sent.next() && n < probesPerPTO; pn++ {
-		p := sent.at(pn)
-		if p.state != packetInFlight || !p.eliciting || p.requeued {
-			continue
-		}
-		n++
-		p.requeued = true
-		for i := range p.items {
-			m.itemLost(pn, &p.items[i])
-		}
 	}
 }

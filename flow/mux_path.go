@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/congestion"
+	"github.com/seed-98f0d4c2/runnel/internal/recovery"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
@@ -28,31 +29,58 @@ func (m *Mux) ResetPath(now time.Time, path PathInfo) {
 		return
 	}
 	m.now = now
-	m.loss.resetPath(m.newController(), m.config.maxPacket(), path.RTT)
-	if m.loss.eliciting > 0 {
-		m.loss.probes = probesPerPTO
-		m.requeueOldest()
-	}
+	m.loss.ResetPath(now, recovery.Info(path))
+	m.demand = congestion.Demand{} // as the new controller believes
+	m.updateDemand(now)
 	m.publish()
 }
 
-// MaxPacket returns the largest UDP payload to send now, in bytes. It may become less from one packet to the next.
-func (m *Mux) MaxPacket() int { return m.loss.maxPacket }
+// MaxPacket returns the largest UDP payload to send now, in bytes. It grows as the path proves to carry more, and may
+// become less from one packet to the next.
+func (m *Mux) MaxPacket() int { return m.loss.MaxPacket() }
 
 // MTUProbe returns the size of a packet to send now in order to learn whether the path carries packets as large, in
 // bytes of UDP payload; zero: none. The driver sends a packet of exactly that size with a PING and padding, and calls
-// SentProbe in place of Sent.
-func (m *Mux) MTUProbe(time.Time) int { return 0 }
+// SentProbe in place of Sent, or ignores it. It asks for none before ResetPath has said what is worth trying, and for
+// none while little is sent. docs/PROTOCOL.md §9.
+func (m *Mux) MTUProbe(now time.Time) int {
+	if m.closed {
+		return 0
+	}
+	return m.loss.MTUProbe(now)
+}
 
-// SentProbe records that packet pn has been sent because MTUProbe asked for it. size is its UDP payload in bytes.
-func (m *Mux) SentProbe(now time.Time, pn uint64, size int) { m.Sent(now, pn, size, true) }
+// SentProbe records that packet pn has been sent because MTUProbe asked for it. size is its UDP payload in bytes. Nothing
+// of Append's may be in it, and it must not come between an Append and its Sent.
+func (m *Mux) SentProbe(now time.Time, pn uint64, size int) {
+	if !m.closed {
+		m.loss.SentProbe(now, pn, size)
+	}
+}
 
-// ECN returns the mark that packets are to be sent with.
-func (m *Mux) ECN() wire.ECN { return wire.NotECT }
+// ECN returns the mark to send the next packet with. A driver that cannot mark ignores it: the peer will not report
+// marks, and that is the end of it. RFC 9000 §13.4.2.
+func (m *Mux) ECN() wire.ECN { return m.loss.ECN() }
 
 // SetYield records that the peer has asked us, until the time given, to leave room for others' time-critical data.
-// RFC 7016 §3.5.2.1.
+// RFC 7016 §3.5.2.1. It counts from the next Append.
 func (m *Mux) SetYield(until time.Time) {
-	m.yieldUntil = until
-	m.loss.cc.SetDemand(m.now, congestion.Demand{Yield: true})
+	if until.After(m.yieldUntil) {
+		m.yieldUntil = until
+	}
+}
+
+// timeCritical is for how long data of an urgent flow makes a path one that carries such data. RFC 7016 §3.5.2.1.
+const timeCritical = 800 * time.Millisecond
+
+// updateDemand tells the controller when the kind of data it carries changes.
+func (m *Mux) updateDemand(now time.Time) {
+	d := congestion.Demand{
+		TimeCritical: !m.urgentSent.IsZero() && now.Sub(m.urgentSent) < timeCritical,
+		Yield:        !m.yieldUntil.IsZero() && now.Before(m.yieldUntil),
+	}
+	if d != m.demand {
+		m.demand = d
+		m.loss.SetDemand(now, d)
+	}
 }

@@ -32,7 +32,7 @@ func (m *Mux) HandleChunk(now time.Time, t wire.ChunkType, body []byte) error {
 		if err := m.parsedAck.Parse(t, body); err != nil {
 			return malformed(t, err)
 		}
-		err := m.loss.handleAck(now, &m.parsedAck)
+		err := m.loss.HandleAck(now, &m.parsedAck)
 		m.returnBuffers()
 		return err
 	case wire.ChunkFlowOpen:
@@ -122,8 +122,8 @@ func (m *Mux) HandlePacketEnd(now time.Time, pn uint64, eliciting bool, ecn wire
 	if m.closed {
 		return
 	}
-	m.acks.received(now, pn, eliciting, ecn)
-	m.publish()
+	smoothed, _ := m.loss.RTT()
+	m.acks.Received(now, pn, eliciting, ecn, smoothed)
 }
 
 // HandleTimeout does what NextTimeout announced. The driver then calls Append until that returns nothing.
@@ -132,9 +132,7 @@ func (m *Mux) HandleTimeout(now time.Time) {
 		return
 	}
 	m.now = now
-	if m.loss.handleTimeout(now) {
-		m.requeueOldest()
-	}
+	m.loss.HandleTimeout(now)
 	if !m.probeAt.IsZero() && !m.probeAt.After(now) {
 		m.remindBlocked(now)
 	}
@@ -147,8 +145,8 @@ func (m *Mux) NextTimeout() time.Time {
 	if m.closed {
 		return time.Time{}
 	}
-	t := m.loss.nextTimeout()
-	for _, u := range [...]time.Time{m.acks.due, m.paceAt, m.probeAt} {
+	t := m.loss.NextTimeout()
+	for _, u := range [...]time.Time{m.acks.NextTimeout(), m.paceAt, m.probeAt} {
 		if t.IsZero() || !u.IsZero() && u.Before(t) {
 			t = u
 		}

@@ -6,7 +6,6 @@ package flow
 import (
 	"time"
 
-	"github.com/seed-98f0d4c2/runnel/internal/congestion"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
@@ -23,15 +22,14 @@ func (m *Mux) Append(now time.Time, pn uint64, b []byte, limit int) []byte {
 	m.begin(now, pn)
 	m.collect()
 	start := len(b)
-	ackPending := m.acks.pending()
-	var acked bool
-	if ackPending {
-		b, acked = m.acks.append(now, b, limit)
+	acked := false
+	if m.acks.Pending() {
+		b, acked = m.acks.Append(now, b, limit)
 	}
 	afterAck := len(b)
 
-	probing := m.loss.probes > 0
-	ok, next := m.loss.canSend(now)
+	probing := m.loss.Probing()
+	ok, next := m.loss.CanSend(now)
 	switch {
 	case ok:
 		b = m.appendControl(b, limit)
@@ -39,29 +37,26 @@ func (m *Mux) Append(now time.Time, pn uint64, b []byte, limit int) []byte {
 		if len(b) == afterAck && probing && len(b)+2 <= limit {
 			b = m.appendPing(b)
 		}
-		// Nothing to send though the window is open: it is not the window that limits. RFC 9002 §7.8.
-		m.loss.limited = m.loss.limited && len(b) > afterAck
+		if len(b) == afterAck {
+			m.loss.NothingToSend()
+		}
 	case m.hasWork():
-		m.loss.limited = true
+		m.loss.HeldBack()
 		m.paceAt = next
 	}
 
 	if len(b) == afterAck {
-		if !acked || !m.acks.isDue(now) {
+		if !acked || !m.acks.IsDue(now) {
+			m.publish() // nothing more for now
 			return b[:start]
 		}
-		// A peer that only receives acknowledgements never acknowledges them, and we would have to repeat old ranges
-		// for ever. RFC 9000 §13.2.4.
-		if m.ackOnly++; m.ackOnly >= 16 && len(m.acks.seen) > 4 && ok && len(b)+2 <= limit {
+		if ok && m.acks.WantPing() && len(b)+2 <= limit {
 			b = m.appendPing(b)
 		}
 	}
 	if acked {
-		m.acks.sent()
-		m.buildItems = append(m.buildItems, item{kind: itemAck, seq: uint64(m.acks.largest)})
-	}
-	if m.buildEliciting {
-		m.ackOnly = 0
+		m.acks.Sent(!m.buildEliciting)
+		m.buildItems = append(m.buildItems, item{kind: itemAck, seq: m.acks.Largest()})
 	}
 	return b
 }
@@ -78,10 +73,7 @@ func (m *Mux) begin(now time.Time, pn uint64) {
 	m.building, m.buildPN, m.buildEliciting = true, pn, false
 	m.buildItems = m.buildItems[:0]
 	m.paceAt = time.Time{}
-	if !m.yieldUntil.IsZero() && !m.yieldUntil.After(now) {
-		m.yieldUntil = time.Time{}
-		m.loss.cc.SetDemand(now, congestion.Demand{})
-	}
+	m.updateDemand(now)
 }
 
 // hasWork reports whether there is something to send that congestion control holds back.
@@ -143,6 +135,9 @@ func (m *Mux) appendFlows(b []byte, limit int) []byte {
 			before := len(b)
 			var more bool
 			b, more = m.appendFlow(s, b, limit)
+			if level <= Urgent.level() && len(b) > before {
+				m.urgentSent = m.now
+			}
 			if !more {
 				m.sched.removeHead(level)
 				continue
@@ -163,34 +158,31 @@ func (m *Mux) Sent(now time.Time, pn uint64, size int, driverEliciting bool) {
 	if m.closed {
 		return
 	}
-	items, eliciting := m.buildItems, m.buildEliciting
-	if !m.building || pn != m.buildPN {
-		items, eliciting = nil, false
-	} else {
+	if m.building && pn == m.buildPN {
 		m.building = false
+		m.buildItems = m.loss.Sent(now, pn, size, m.buildEliciting || driverEliciting, m.buildItems)
+		return
 	}
-	m.loss.packetSent(now, pn, size, eliciting || driverEliciting, items)
-	m.count.PacketsSent++
-	m.publish()
+	m.loss.Sent(now, pn, size, driverEliciting, nil)
 }
 
 // AppendAck appends only an acknowledgement, if there is anything to acknowledge and room for it.
 func (m *Mux) AppendAck(now time.Time, b []byte, limit int) []byte {
-	if m.closed || !m.acks.pending() {
+	if m.closed || !m.acks.Pending() {
 		return b
 	}
-	b, ok := m.acks.append(now, b, limit)
+	b, ok := m.acks.Append(now, b, limit)
 	if ok {
-		m.acks.sent()
+		m.acks.Sent(true)
 	}
 	return b
 }
 
 // LargestAcked returns the largest packet number the peer has acknowledged, or -1.
-func (m *Mux) LargestAcked() int64 { return m.loss.largestAcked }
+func (m *Mux) LargestAcked() int64 { return m.loss.LargestAcked() }
 
 // PTO returns the probe timeout: how long an answer may reasonably take, the peer's delay included. RFC 9002 §6.2.1.
-func (m *Mux) PTO() time.Duration { return m.loss.rtt.pto(wire.MaxAckDelay) }
+func (m *Mux) PTO() time.Duration { return m.loss.PTO() }
 
 // RTT returns the smoothed and the least round-trip time of the path. least is zero while there is no measurement.
-func (m *Mux) RTT() (smoothed, least time.Duration) { return m.loss.rtt.smoothed, m.loss.rtt.min }
+func (m *Mux) RTT() (smoothed, least time.Duration) { return m.loss.RTT() }

@@ -133,13 +133,14 @@ func TestBulkThroughBadNetwork(t *testing.T) {
 					t.Fatalf("receipt %d is %v, want Delivered", i, receipt.Outcome())
 				}
 			}
-			p.until(time.Minute, "nothing is in flight", func() bool { return p.a.m.loss.eliciting == 0 })
+			p.until(time.Minute, "nothing is in flight", func() bool { return p.a.m.loss.Outstanding() == 0 })
+			p.flush(p.a)
 			s := p.a.m.Stats()
 			t.Logf("%d bytes in %v: %.0f B/s, %d packets, %d lost, %d dropped by the link, %d bytes repeated, sent again %d",
 				sent, p.now.Sub(epoch), float64(sent)/p.now.Sub(epoch).Seconds(), s.PacketsSent, s.PacketsLost,
 				p.a.link.drops, p.b.m.Stats().BytesDuplicate, int(s.BytesSent)-sent)
-			if s.InFlight != 0 || p.a.m.loss.eliciting != 0 {
-				t.Errorf("%d bytes, %d packets in flight at the end, want none", s.InFlight, p.a.m.loss.eliciting)
+			if s.InFlight != 0 || p.a.m.loss.Outstanding() != 0 {
+				t.Errorf("%d bytes, %d packets in flight at the end, want none", s.InFlight, p.a.m.loss.Outstanding())
 			}
 		})
 	}

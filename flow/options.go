@@ -80,8 +80,8 @@ type Config struct {
 	// that returns nothing. It must not block and must not call the Mux. Nil means that the driver polls.
 	Wake func()
 
-	// MaxPacket is the largest UDP payload the driver sends at first, in bytes. The congestion controller reckons
-	// with it. If zero or negative, 1200 is used. Larger packets may be sent later; see Sent.
+	// MaxPacket is the largest UDP payload the driver sends at first, in bytes, and the one it goes back to when larger
+	// ones no longer arrive; every path must carry it. If zero or negative, 1200 is used. See [Mux.MaxPacket].
 	MaxPacket int
 
 	// RecvWindow is how many bytes the peer may send on one flow ahead of the application's reading. If less than
@@ -116,7 +116,6 @@ func positiveOr(v, otherwise int) int {
 	return otherwise
 }
 
-func (c *Config) maxPacket() int { return positiveOr(c.MaxPacket, wire.DefaultDatagram) }
 func (c *Config) maxMessage() int {
 	return min(positiveOr(c.MaxMessage, wire.DefaultMaxMessage), 1<<30)
 }
@@ -134,11 +133,4 @@ func (c *Config) sessionWindow() uint64 {
 
 func (c *Config) maxIncomingFlows() uint64 {
 	return uint64(max(positiveOr(c.MaxIncomingFlows, 10_000), wire.InitialFlowCount))
-}
-
-func (c *Config) initialRTT() time.Duration {
-	if c.InitialRTT > 0 {
-		return c.InitialRTT
-	}
-	return 333 * time.Millisecond
 }

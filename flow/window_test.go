@@ -66,7 +66,7 @@ func TestWindowNotUsed(t *testing.T) {
 			_, err = s.TrySend(msg)
 		}
 		run(a, &ba, &ab, &pa)
-		most = max(most, a.loss.inFlight)
+		most = max(most, a.loss.InFlight())
 		now = now.Add(100 * time.Microsecond)
 		run(b, &ab, &ba, &pb)
 		now = now.Add(100 * time.Microsecond)
@@ -77,7 +77,7 @@ func TestWindowNotUsed(t *testing.T) {
 			_, _ = r.Recv(t.Context())
 		}
 	}
-	if w := a.loss.cc.Window(); w > 8*most {
+	if w := a.loss.Window(); w > 8*most {
 		t.Errorf("window of %d bytes although never more than %d were in flight", w, most)
 	}
 }

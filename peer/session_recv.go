@@ -128,10 +128,15 @@ func (s *Session) handlePayload(now time.Time, pn uint64, payload []byte, k mobi
 	}
 }
 
+// yieldTime is for how long a YIELD counts. docs/PROTOCOL.md §9.
+const yieldTime = 800 * time.Millisecond
+
 func (s *Session) handleChunk(now time.Time, t wire.ChunkType, body []byte, k mobility.Key) error {
 	switch t {
-	case wire.ChunkPing, wire.ChunkCloseAck, wire.ChunkYield:
+	case wire.ChunkPing, wire.ChunkCloseAck:
 		return nil
+	case wire.ChunkYield:
+		s.mux.SetYield(now.Add(yieldTime))
 	case wire.ChunkPathChallenge:
 		data, err := wire.ParsePathData(body)
 		if err != nil {

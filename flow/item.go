@@ -1,0 +1,28 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package flow
+
+// An itemKind says what a packet told the peer.
+type itemKind uint8
+
+const (
+	itemData itemKind = iota
+	itemOpen
+	itemEnd
+	itemAbort
+	itemReject
+	itemWindow
+	itemLimits
+	itemAck
+)
+
+// An item is one thing a packet told the peer, kept until the packet's fate is known. It names intent, not bytes: what
+// has to be sent again is made anew.
+type item struct {
+	kind itemKind
+	s    *Sender   // itemData, itemOpen, itemEnd, itemAbort
+	r    *Receiver // itemReject, itemWindow
+	seq  uint64    // itemData: message; itemAck: largest packet acknowledged
+	a, b int       // itemData: units of the message, see sendMsg
+}
