@@ -66,7 +66,7 @@ func (m *mtu) probe(now instant) int {
 		}
 		m.again, m.tooLarge = 0, m.cap+1
 	}
-	if m.size == 0 {
+	if m.size <= m.current {
 		m.choose(now)
 	}
 	return m.size

@@ -320,3 +320,8 @@ func TestQuietPacketsAreForgotten(t *testing.T) {
 		t.Errorf("acked %v, want the packet and the acknowledgement after it", l.acked)
 	}
 }
+
+// ackOf is an acknowledgement that grows a window in slow start.
+func ackOf(bytes int) *congestion.Ack {
+	return &congestion.Ack{Bytes: bytes, Packets: 1, Limited: true}
+}
