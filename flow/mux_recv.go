@@ -122,7 +122,10 @@ func (m *Mux) HandlePacketEnd(now time.Time, pn uint64, eliciting bool, ecn wire
 	if m.closed {
 		return
 	}
-	smoothed, _ := m.loss.RTT()
+	smoothed, least := m.loss.RTT()
+	if least == 0 {
+		smoothed = 0 // a guess
+	}
 	m.acks.Received(now, pn, eliciting, ecn, smoothed)
 }
 

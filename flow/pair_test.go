@@ -32,7 +32,8 @@ type side struct {
 
 	sent    int // packets
 	filter  func(pn uint64, payload []byte) (drop bool)
-	acksOut int // packets that carried nothing but an acknowledgement
+	mtu     bool // send packets as large as the machine says, and probes, instead of limit
+	acksOut int  // packets that carried nothing but an acknowledgement
 }
 
 // A link carries packets in one direction.
@@ -45,9 +46,12 @@ type link struct {
 	queue  int     // bytes that wait for their turn at most, if there is a rate
 	freeAt time.Time
 	drops  int
+	mtu    int                     // largest packet carried, if not zero
+	ecn    func(wire.ECN) wire.ECN // what becomes of a mark; nil: it is erased
 }
 
 type delivery struct {
+	ecn  wire.ECN
 	at   time.Time
 	n    int
 	to   *side
@@ -107,16 +111,27 @@ func (p *pair) eachLink(f func(l *link)) *pair {
 func (p *pair) flush(s *side) {
 	buf := make([]byte, 0, 65536)
 	for {
-		b := s.m.Append(p.now, s.pn, buf, s.limit)
+		limit, probe := s.limit, 0
+		if s.mtu {
+			limit, probe = s.m.MaxPacket()-overhead, s.m.MTUProbe(p.now)
+		}
+		if probe > 0 {
+			b := make([]byte, probe-overhead) // padding, which a PING precedes
+			wire.AppendChunk(b[:0], wire.ChunkPing, nil)
+			p.send(s, s.pn, b)
+			s.m.SentProbe(p.now, s.pn, probe)
+			s.pn++
+		}
+		b := s.m.Append(p.now, s.pn, buf, limit)
 		if len(b) == 0 {
 			return
 		}
-		if len(b) > s.limit {
-			p.t.Fatalf("%s: Append made %d bytes, limit %d", s.name, len(b), s.limit)
+		if len(b) > limit {
+			p.t.Fatalf("%s: Append made %d bytes, limit %d", s.name, len(b), limit)
 		}
 		size := len(b) + overhead
-		s.m.Sent(p.now, s.pn, size, false)
 		p.send(s, s.pn, append([]byte(nil), b...))
+		s.m.Sent(p.now, s.pn, size, false)
 		s.pn++
 		s.sent++
 		if s.sent > 5_000_000 {
@@ -130,9 +145,13 @@ func (p *pair) send(s *side, pn uint64, data []byte) {
 		s.acksOut++
 	}
 	l := s.link
-	if s.filter != nil && s.filter(pn, data) || p.rand.Float64() < l.loss {
+	if s.filter != nil && s.filter(pn, data) || p.rand.Float64() < l.loss || l.mtu > 0 && len(data)+overhead > l.mtu {
 		l.drops++
 		return
+	}
+	ecn := wire.NotECT
+	if l.ecn != nil {
+		ecn = l.ecn(s.m.ECN())
 	}
 	at := p.now
 	if l.rate > 0 {
@@ -156,12 +175,12 @@ func (p *pair) send(s *side, pn uint64, data []byte) {
 			d = d.Add(time.Duration(p.rand.Int64N(int64(l.jitter))))
 		}
 		p.n++
-		heap.Push(&p.flight, delivery{d, p.n, s.peer, pn, data})
+		heap.Push(&p.flight, delivery{ecn, d, p.n, s.peer, pn, data})
 	}
 }
 
 // receive hands a packet to a side.
-func (p *pair) receive(s *side, pn uint64, data []byte) {
+func (p *pair) receive(s *side, pn uint64, data []byte, ecn wire.ECN) {
 	if s.seen.Contains(pn) {
 		return
 	}
@@ -173,6 +192,9 @@ func (p *pair) receive(s *side, pn uint64, data []byte) {
 			p.t.Fatalf("%s received %x: %v", s.name, data, err)
 		}
 		eliciting = eliciting || t.AckEliciting()
+		if t == wire.ChunkPadding {
+			break
+		}
 		if t.IsAck() || t.IsFlow() {
 			if err := s.m.HandleChunk(p.now, t, body); err != nil {
 				if s.err == nil {
@@ -183,7 +205,7 @@ func (p *pair) receive(s *side, pn uint64, data []byte) {
 		}
 		data = rest
 	}
-	s.m.HandlePacketEnd(p.now, pn, eliciting, wire.NotECT)
+	s.m.HandlePacketEnd(p.now, pn, eliciting, ecn)
 }
 
 // next returns when something happens next.
@@ -213,7 +235,7 @@ func (p *pair) step(limit time.Time) bool {
 	}
 	for len(p.flight) > 0 && !p.flight[0].at.After(p.now) {
 		d := heap.Pop(&p.flight).(delivery)
-		p.receive(d.to, d.pn, d.data)
+		p.receive(d.to, d.pn, d.data, d.ecn)
 	}
 	for _, s := range []*side{p.a, p.b} {
 		if u := s.m.NextTimeout(); !u.IsZero() && !u.After(p.now) {

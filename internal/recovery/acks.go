@@ -51,8 +51,9 @@ type Acks struct {
 	sent uint64 // acknowledgements, ever
 }
 
-// Received records an authentic, not replayed packet that arrived with a mark. rtt is the round-trip time of the path as
-// far as it is known.
+// Received records an authentic, not replayed packet that arrived with a mark. rtt is the round-trip time of the path, or
+// zero while it has not been measured: then nothing is put off for long, so that the peer's first measurement is a good
+// one.
 func (a *Acks) Received(now time.Time, pn uint64, eliciting bool, mark wire.ECN, rtt time.Duration) {
 	a.seen.Add(pn, pn+1)
 	if len(a.seen) > wire.MaxAckRanges {

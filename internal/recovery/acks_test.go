@@ -10,7 +10,7 @@ import (
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
-const noRTT = 333 * ms // what is assumed while there is no measurement
+const farRTT = 333 * ms
 
 // TestAckTiming checks when acknowledgements are sent. RFC 9000 §13.2.1.
 func TestAckTiming(t *testing.T) {
@@ -26,15 +26,16 @@ func TestAckTiming(t *testing.T) {
 		events []event
 		want   time.Duration // when an acknowledgement is due after the last event
 	}{
-		{"one packet waits", noRTT, []event{{}}, 25 * ms},
+		{"one packet waits", farRTT, []event{{}}, 25 * ms},
 		{"a quarter of a round trip", 40 * ms, []event{{}}, 10 * ms},
+		{"not while nothing is measured", 0, []event{{}}, ms},
 		{"a millisecond at least", 200 * time.Microsecond, []event{{}}, ms},
-		{"the second does not", noRTT, []event{{}, {at: 3 * ms, pn: 1}}, 3 * ms},
-		{"gap", noRTT, []event{{pn: 1}}, 0},
-		{"late packet", noRTT, []event{{quiet: true}, {pn: 2, quiet: true}, {at: 5 * ms, pn: 1}}, 5 * ms},
-		{"congestion", noRTT, []event{{mark: wire.CE}}, 0},
-		{"a mark is no reason", noRTT, []event{{mark: wire.ECT0}}, 25 * ms},
-		{"nothing asks", noRTT, []event{{quiet: true}, {pn: 5, quiet: true}}, -1},
+		{"the second does not", farRTT, []event{{}, {at: 3 * ms, pn: 1}}, 3 * ms},
+		{"gap", farRTT, []event{{pn: 1}}, 0},
+		{"late packet", farRTT, []event{{quiet: true}, {pn: 2, quiet: true}, {at: 5 * ms, pn: 1}}, 5 * ms},
+		{"congestion", farRTT, []event{{mark: wire.CE}}, 0},
+		{"a mark is no reason", farRTT, []event{{mark: wire.ECT0}}, 25 * ms},
+		{"nothing asks", farRTT, []event{{quiet: true}, {pn: 5, quiet: true}}, -1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var a Acks
@@ -133,7 +134,7 @@ func TestAckFrequencyInSlowStart(t *testing.T) {
 func TestAckContents(t *testing.T) {
 	var a Acks
 	for i, pn := range []uint64{0, 1, 4, 5, 3} {
-		a.Received(epoch.Add(time.Duration(i)*ms), pn, true, wire.NotECT, noRTT)
+		a.Received(epoch.Add(time.Duration(i)*ms), pn, true, wire.NotECT, farRTT)
 	}
 	parse := func(at time.Duration) (ack wire.Ack) {
 		t.Helper()
@@ -155,7 +156,7 @@ func TestAckContents(t *testing.T) {
 		t.Errorf("delay %v, marks %v; want that of packet 5, which came at 3 ms, and none", ack.Delay, ack.ECN)
 	}
 	for i, mark := range []wire.ECN{wire.ECT0, wire.CE, wire.ECT0, wire.ECT1, wire.NotECT} {
-		a.Received(epoch, uint64(6+i), true, mark, noRTT)
+		a.Received(epoch, uint64(6+i), true, mark, farRTT)
 	}
 	a.Known(5)
 	ack = parse(0)
@@ -166,7 +167,7 @@ func TestAckContents(t *testing.T) {
 		t.Errorf("marks %v, want %v", ack.ECN, want)
 	}
 	for pn := range uint64(1000) {
-		a.Received(epoch, 100+2*pn, true, wire.NotECT, noRTT)
+		a.Received(epoch, 100+2*pn, true, wire.NotECT, farRTT)
 	}
 	if a.Ranges() > wire.MaxAckRanges {
 		t.Errorf("%d ranges remembered", a.Ranges())

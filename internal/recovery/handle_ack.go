@@ -109,7 +109,7 @@ func (t *Tracker[T]) acked(pn uint64, s *packet[T], n *newlyAcked[T]) {
 		if onPath {
 			size := int(s.size)
 			p.inFlight -= size
-			p.mtu.acked(pn, size)
+			p.mtu.acked(t.now, pn, size)
 			t.ack.Bytes += size
 			t.ack.Packets++
 			if n.counted == nil {

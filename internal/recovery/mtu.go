@@ -22,6 +22,9 @@ const (
 	// sent is not worth probing.
 	mtuTraffic = 3
 
+	// mtuRecent is how long ago the last of them may have.
+	mtuRecent = time.Second
+
 	// commonMTU is the UDP payload of a full Ethernet frame over IPv4; it is tried first.
 	commonMTU = 1472
 )
@@ -43,9 +46,10 @@ type mtu struct {
 	sentAt   instant // when it was sent
 	again    instant // when to search again; zero: searching, or there is nothing to find
 
-	full       int    // nearly full packets arrived since the last probe
-	holes      int    // large packets lost since one arrived
-	largeAcked uint64 // the newest large packet that arrived, and one; zero: none
+	full       int     // nearly full packets arrived since the last probe
+	fullAt     instant // when the last of them did
+	holes      int     // large packets lost since one arrived
+	largeAcked uint64  // the newest large packet that arrived, and one; zero: none
 
 	lost, blackHoles uint64 // ever
 }
@@ -57,7 +61,7 @@ func newMTU(base, limit int) mtu {
 
 // probe returns the size to try now, or zero.
 func (m *mtu) probe(now instant) int {
-	if m.cap <= m.current || m.flying || m.full < mtuTraffic {
+	if m.cap <= m.current || m.flying || m.full < mtuTraffic || now-m.fullAt > mtuRecent {
 		return 0
 	}
 	if m.again != 0 {
@@ -135,12 +139,13 @@ func (m *mtu) probeLost() {
 }
 
 // acked records that a packet of size arrived.
-func (m *mtu) acked(pn uint64, size int) {
+func (m *mtu) acked(now instant, pn uint64, size int) {
 	if size > m.base {
 		m.largeAcked, m.holes = max(m.largeAcked, pn+1), 0
 	}
 	if 4*size >= 3*m.current {
 		m.full++
+		m.fullAt = now
 	}
 }
 

@@ -163,7 +163,19 @@ func TestMTUIdle(t *testing.T) {
 			t.Fatalf("probe of %d for packets of 200 bytes", n)
 		}
 	}
-	l.traffic(1, 1472)
+	l.traffic(2, 1472)
+	l.ResetPath(l.now, Info{MaxPacket: 1472})
+	for range 3 {
+		l.send(1)
+		l.advance(20 * ms)
+		l.ack(l.pn-1, l.pn-1)
+	}
+	if n := l.MTUProbe(l.now); n == 0 {
+		t.Error("no probe though full packets arrive")
+	}
+	if n := l.MTUProbe(l.now.Add(time.Minute)); n != 0 {
+		t.Errorf("probe of %d after a minute of silence", n)
+	}
 	l.send(1)
 	l.now = l.NextTimeout()
 	l.HandleTimeout(l.now)
