@@ -56,14 +56,18 @@
 // which neither side holds for long.
 //
 // A packet's way through the files: Sender.Send (sender.go) queues a copy and wakes the loop; Mux.Append (mux_send.go)
-// collects it, asks loss.go, pacer.go and the [Controller] whether anything may be sent, lets sched.go choose a flow
-// and send_append.go cut a fragment, and notes in sent_packet.go what the packet said. At the other end
+// collects it, asks package internal/recovery whether anything may be sent, lets sched.go choose a flow and
+// send_append.go cut a fragment, and notes as items (item.go) what the packet said. At the other end
 // Mux.HandleChunk (mux_recv.go) checks it against the credit granted and recv_flow.go assembles the message for
-// Receiver.Recv. The acknowledgement (acks.go) comes back to loss.go, which tells mux_loss.go the fate of each packet;
+// Receiver.Recv. The acknowledgement comes back to internal/recovery, which tells mux_loss.go the fate of each packet;
 // what was lost is said again, in whatever packet comes next.
 //
 // Loss detection, round-trip times and NewReno follow RFC 9002, acknowledgements RFC 9000 §13.2. The chunks are
 // described in docs/PROTOCOL.md.
+//
+// A driver that can do more than send packets of one size asks the Mux, for every packet, how large it may be
+// ([Mux.MaxPacket]) and how to mark it ([Mux.ECN]), whether to try a larger one ([Mux.MTUProbe]), passes the marks of those
+// that arrive to HandlePacketEnd, and says with ResetPath, before the first packet too, what the path may carry.
 //
 // # Limitations
 //
@@ -71,6 +75,6 @@
 // arrival yet; the receiver understands abandonment, the sender does not use it. Priorities are strict, so a busy flow
 // starves those below it. Windows do not grow by themselves: a flow is limited to Config.RecvWindow per round trip.
 // A large message is begun when the session's window has room for
-// all of it; smaller ones may pass it by while it waits. There is no ECN, and losses that turn out to be spurious are not undone. A message is handed over whole and must fit
+// all of it; smaller ones may pass it by while it waits. A message is handed over whole and must fit
 // into memory.
 package flow

@@ -22,13 +22,11 @@ func (m *Mux) Append(now time.Time, pn uint64, b []byte, limit int) []byte {
 	m.begin(now, pn)
 	m.collect()
 	start := len(b)
-	acked := false
-	if m.acks.Pending() {
+	acked, probing := false, m.loss.Probing()
+	if m.acks.Pending() && (m.acks.IsDue(now) || probing || m.hasWork()) {
 		b, acked = m.acks.Append(now, b, limit)
 	}
 	afterAck := len(b)
-
-	probing := m.loss.Probing()
 	ok, next := m.loss.CanSend(now)
 	switch {
 	case ok:

@@ -14,9 +14,9 @@ import (
 // A benchItem is as large as what a flow says in a packet.
 type benchItem struct {
 	kind int
-	a, b *int
+	p    [2]*int
 	seq  uint64
-	x, y int
+	n    [2]int
 }
 
 // A stream sends packets and acknowledges them half a window later, as a bulk transfer does.
@@ -40,7 +40,7 @@ func (s *stream) turn(n int, lossy bool) {
 	first := s.pn
 	for range n {
 		s.t.CanSend(s.now)
-		s.items = append(s.items, benchItem{kind: 1, seq: s.pn})
+		s.items = append(s.items, benchItem{kind: 1, p: [2]*int{&s.fates}, seq: s.pn, n: [2]int{0, 1200}})
 		s.items = s.t.Sent(s.now, s.pn, 1200, true, s.items)
 		s.pn++
 		s.now = s.now.Add(10 * time.Microsecond)

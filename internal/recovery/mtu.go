@@ -98,7 +98,7 @@ func (m *mtu) choose(now instant) {
 		n++
 	}
 	if n == 0 {
-		m.size, m.again = 0, now+instant(mtuRaise)
+		m.size, m.again = 0, now+mtuRaise
 		return
 	}
 	m.size = m.cap
@@ -169,7 +169,7 @@ func (m *mtu) blackHole(now instant) bool {
 		return false
 	}
 	m.current, m.holes, m.size = m.base, 0, 0
-	m.again = now + instant(mtuRecover)
+	m.again = now + mtuRecover
 	m.blackHoles++
 	return true
 }

@@ -74,6 +74,6 @@ func (p *pacer) sent(size int) { p.tokens -= float64(size) }
 // next returns when there will be something in the bucket worth waking up for.
 func (p *pacer) next() instant {
 	want := max(float64(p.packet)/2, p.rate*float64(paceTime))
-	p.wake = p.last + max(instant((want-p.tokens)/p.rate), instant(time.Microsecond))
+	p.wake = p.last + max(instant((want-p.tokens)/p.rate), time.Microsecond)
 	return p.wake
 }

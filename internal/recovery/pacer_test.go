@@ -12,7 +12,7 @@ import (
 func TestPacer(t *testing.T) {
 	for _, late := range []time.Duration{0, 300 * time.Microsecond, 3 * ms} {
 		var p pacer
-		now := instant(time.Hour)
+		now := time.Hour
 		p.set(0, 100_000, 1000, 100*ms, 1.25) // 1.25 MB/s
 		n := 0
 		for ; p.advance(now); n++ {
@@ -41,7 +41,7 @@ func TestPacer(t *testing.T) {
 // TestPacerBatches: at high rates what leaves at once fills a batch, and no timer is shorter than half a millisecond.
 func TestPacerBatches(t *testing.T) {
 	var p pacer
-	now := instant(time.Hour)
+	now := time.Hour
 	p.set(125e6, 0, 1200, 0, 0) // 1 Gbit/s
 	for p.advance(now) {
 		p.sent(1200)
@@ -66,7 +66,7 @@ func TestPacerBatches(t *testing.T) {
 // TestPacerIdle: silence earns no more than a burst.
 func TestPacerIdle(t *testing.T) {
 	var p pacer
-	now := instant(time.Hour)
+	now := time.Hour
 	p.set(1e6, 0, 1000, 0, 0)
 	p.advance(now)
 	p.sent(5000)
