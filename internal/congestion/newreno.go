@@ -19,6 +19,7 @@ type newReno struct {
 
 // NewReno returns the controller RFC 9002 describes for packets of at most maxPacket bytes.
 func NewReno(maxPacket int) Controller {
+	maxPacket = sanePacket(maxPacket)
 	return &newReno{maxPacket: maxPacket, cwnd: initialWindow(maxPacket), ssthresh: math.MaxInt}
 }
 
@@ -28,7 +29,7 @@ func initialWindow(maxPacket int) int { return min(10*maxPacket, max(14720, 2*ma
 
 func (c *newReno) HandleSent(time.Time, uint64, int, int) {}
 func (c *newReno) SetDemand(time.Time, Demand)            {}
-func (c *newReno) SetMaxPacket(n int)                     { c.maxPacket = n; c.cwnd = max(c.cwnd, c.minimum()) }
+func (c *newReno) SetMaxPacket(n int)                     { c.maxPacket = sanePacket(n); c.cwnd = max(c.cwnd, c.minimum()) }
 func (c *newReno) Window() int                            { return c.cwnd }
 func (c *newReno) slowStart() bool                        { return c.cwnd < c.ssthresh }
 
@@ -51,14 +52,14 @@ func (c *newReno) HandleAck(now time.Time, a *Ack) {
 		return
 	}
 	if c.slowStart() {
-		c.cwnd += a.Bytes // RFC 9002 §7.3.1
+		c.cwnd = min(c.cwnd+a.Bytes, maxWindow) // RFC 9002 §7.3.1
 		return
 	}
 	// One packet more for every window acknowledged. RFC 9002 §7.3.3.
 	c.acked += a.Bytes
 	if c.acked >= c.cwnd {
 		c.acked -= c.cwnd
-		c.cwnd += c.maxPacket
+		c.cwnd = min(c.cwnd+c.maxPacket, maxWindow)
 	}
 }
 
