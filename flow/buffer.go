@@ -8,28 +8,46 @@ import (
 	"sync"
 )
 
-// Message copies come from pools of power-of-two sizes; larger ones are left to the garbage collector.
+// Messages live in buffers from pools of power-of-two sizes; larger ones are left to the garbage collector, which also
+// empties pools that are not used.
 const (
 	minBufferBits = 6
-	maxBufferBits = 16
+	maxBufferBits = 24
 )
 
-// A buffer holds the copy of one message. It has one owner at a time.
+// A buffer holds one message. It has one owner at a time.
 type buffer struct{ b []byte }
+
+// emptyBuffer is everybody's for messages without bytes, and never written to.
+var emptyBuffer = buffer{b: []byte{}}
 
 var buffers [maxBufferBits + 1]sync.Pool
 
+// bufferClass returns the binary logarithm of the capacity of a buffer for n bytes.
+func bufferClass(n int) int { return max(bits.Len(uint(max(n, 1)-1)), minBufferBits) }
+
+// newBuffer returns a buffer of length zero with room for n bytes, and less than twice that unless n is small.
+func newBuffer(n int) *buffer {
+	if n == 0 {
+		return &emptyBuffer
+	}
+	class := bufferClass(n)
+	if class <= maxBufferBits {
+		if buf, _ := buffers[class].Get().(*buffer); buf != nil {
+			buf.b = buf.b[:0]
+			return buf
+		}
+	}
+	return &buffer{make([]byte, 0, 1<<class)}
+}
+
 // copyBuffer returns a buffer with a copy of p.
 func copyBuffer(p []byte) *buffer {
-	class := max(bits.Len(uint(max(len(p), 1)-1)), minBufferBits)
-	if class > maxBufferBits {
+	if bufferClass(len(p)) > maxBufferBits {
 		return &buffer{append([]byte(nil), p...)}
 	}
-	buf, _ := buffers[class].Get().(*buffer)
-	if buf == nil {
-		buf = &buffer{make([]byte, 0, 1<<class)}
-	}
-	buf.b = append(buf.b[:0], p...)
+	buf := newBuffer(len(p))
+	buf.b = append(buf.b, p...)
 	return buf
 }
 

@@ -184,9 +184,9 @@ func TestBlockedReminder(t *testing.T) {
 	}
 	// The receiver believes that its window update has arrived, but it has not.
 	p.b.m.collect()
-	r.window.clear()
+	r.windowFact.clear()
 	p.until(2*time.Second, "the sender reminds the receiver", func() bool {
-		return r.window.isSet()
+		return r.windowFact.isSet()
 	})
 	for range 50 {
 		p.recv(r)

@@ -67,7 +67,7 @@ func (p *pair) wantNoLeak() {
 		m := s.m
 		m.collect()
 		for id, r := range m.receivers {
-			p.t.Logf("%s still has flow %d: next %d end %v %d, used %d, refusing %v %+v", s.name, id, r.next, r.hasEnd, r.endSeq,
+			p.t.Logf("%s still has flow %d: next %d end %v %d, used %d, refusing %v %+v", s.name, id, r.base, r.hasEnd, r.endSeq,
 				r.used, r.refusing, r.reject)
 		}
 		if n := len(m.senders) + len(m.sendersByID) + len(m.receivers); n > 0 || !m.Idle() {
@@ -79,6 +79,9 @@ func (p *pair) wantNoLeak() {
 		if m.recvUsed != s.peer.m.sendUsed || s.peer.m.sendReserved != 0 {
 			p.t.Errorf("%s: %d of credit used, the peer believes %d, and %d reserved", s.name, m.recvUsed,
 				s.peer.m.sendUsed, s.peer.m.sendReserved)
+		}
+		if m.pieces != 0 || m.ahead != 0 || len(m.touched) != 0 {
+			p.t.Errorf("%s: %d pieces, %d bytes ahead and %d flows remembered, want none", s.name, m.pieces, m.ahead, len(m.touched))
 		}
 		if m.retired != m.finished.Size() {
 			p.t.Errorf("%s: %d of %d finished flows retired", s.name, m.retired, m.finished.Size())

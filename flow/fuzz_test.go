@@ -16,7 +16,7 @@ import (
 func FuzzChunks(f *testing.F) {
 	var seed []byte
 	for _, b := range [][]byte{
-		open(0), data(0, 0, 0, 3, true), data(0, 2, 5, 3, false), ints(wire.ChunkFlowForward, 0, 2, 200),
+		open(0), data(0, 0, 0, 3, true), data(0, 2, 5, 3, false), skip(0, 1, 200, 0),
 		ints(wire.ChunkFlowEnd, 0, 3, 300), open(1), ints(wire.ChunkFlowAbort, 1, 5, 0),
 		{2, 3, 0, 0, 0},
 		ints(wire.ChunkFlowWindow, 0, 1<<20), ints(wire.ChunkFlowReject, 0, 1), ints(wire.ChunkSessionLimits, 1<<24, 1000, 1<<20),
@@ -64,6 +64,13 @@ func FuzzChunks(f *testing.F) {
 			if held := m.recvUsed - m.recvConsumed - m.readBytes.Load(); held > m.config.sessionWindow() {
 				t.Fatalf("%d bytes held, more than the session's window", held)
 			}
+			for id, r := range m.receivers {
+				slots, limit := len(r.table.ring), 2*minRing*(r.table.n+minRing)
+				if slots > limit || len(r.gone) > maxPieces || r.used-min(r.used, r.freed) > r.granted {
+					t.Fatalf("flow %d: %d slots for %d messages, %d ranges, %d of %d used", id, slots, r.table.n, len(r.gone),
+						r.used, r.granted)
+				}
+			}
 			now = now.Add(time.Millisecond)
 		}
 	})
@@ -100,7 +107,7 @@ func FuzzMux(f *testing.F) {
 			}
 		}
 		for len(ops) > 0 {
-			switch next() % 10 {
+			switch next() % 11 {
 			case 0:
 				if len(senders) < 20 {
 					o := &Options{Priority: Priority(next()%5 - 2), Returns: 1}
@@ -141,11 +148,18 @@ func FuzzMux(f *testing.F) {
 			case 7:
 				for range next() {
 					for _, r := range receivers {
-						_, _ = r.Recv(over)
+						msg, _ := r.Recv(over)
+						msg.Release()
 					}
 				}
 			case 8:
 				p.eachLink(func(l *link) { l.loss, l.dup = float64(next()%100)/100, 0.1 })
+			case 10:
+				if len(receivers) > 0 {
+					r := receivers[next()%len(receivers)]
+					r.SetOrdering(Ordering(next() % 2))
+					r.SetMaxWait(time.Duration(next()%3) * 20 * time.Millisecond)
+				}
 			case 9:
 				sides[next()%2].m.ResetPath(p.now, PathInfo{})
 			}

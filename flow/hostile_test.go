@@ -14,15 +14,16 @@ import (
 
 // A feed hands hand-made chunks to a mux.
 type feed struct {
-	t  *testing.T
-	m  *Mux
-	pn uint64
+	t   *testing.T
+	m   *Mux
+	pn  uint64
+	now time.Time
 }
 
 func newFeed(t *testing.T, c Config) *feed {
 	m := NewMux(&c)
 	t.Cleanup(func() { m.Close(errTestOver) })
-	return &feed{t: t, m: m}
+	return &feed{t: t, m: m, now: epoch}
 }
 
 // chunks handles chunks as one packet.
@@ -33,7 +34,7 @@ func (f *feed) chunks(chunks ...[]byte) error {
 		if err != nil {
 			f.t.Fatal(err)
 		}
-		if err := f.m.HandleChunk(epoch, t, body); err != nil {
+		if err := f.m.HandleChunk(f.now, t, body); err != nil {
 			var pe *wire.ProtocolError
 			if !errors.As(err, &pe) || pe.Code < wire.CodeProtocolFirst || pe.Code > wire.CodeProtocolLast {
 				f.t.Errorf("HandleChunk(%x): %v, want a ProtocolError", b, err)
@@ -41,7 +42,7 @@ func (f *feed) chunks(chunks ...[]byte) error {
 			return err
 		}
 	}
-	f.m.HandlePacketEnd(epoch, f.pn, true, wire.NotECT)
+	f.m.HandlePacketEnd(f.now, f.pn, true, wire.NotECT)
 	f.pn++
 	return nil
 }
@@ -50,6 +51,15 @@ func open(id uint64) []byte { return (&wire.FlowOpen{Flow: id, Label: []byte("l"
 
 func data(id, seq, off uint64, n int, end bool) []byte {
 	return (&wire.FlowData{Flow: id, Seq: seq, Offset: off, End: end, Data: make([]byte, n)}).Append(nil)
+}
+
+func part(id, seq, off uint64, n int) []byte {
+	return (&wire.FlowData{Flow: id, Seq: seq, Offset: off, End: true, More: true, Data: make([]byte, n)}).Append(nil)
+}
+
+func skip(id, first uint64, used ...uint64) []byte {
+	b, _ := wire.AppendFlowSkip(nil, id, first, used, 1<<20)
+	return b
 }
 
 func ints(t wire.ChunkType, v ...uint64) []byte { return wire.AppendInts(nil, t, v...) }
@@ -78,9 +88,20 @@ func TestViolations(t *testing.T) {
 		{"more than announced at the end", wire.CodeFlowState, [][]byte{open(0), ints(wire.ChunkFlowEnd, 0, 1, cost+1), data(0, 0, 0, 2, true)}},
 		{"abort with more than the credit", wire.CodeFlowControl, [][]byte{open(0), ints(wire.ChunkFlowAbort, 0, 0, wire.MaxVarint)}},
 		{"abort with less than used", wire.CodeFlowState, [][]byte{open(0), data(0, 0, 0, 5, true), ints(wire.ChunkFlowAbort, 0, 0, 1)}},
-		{"forward past the end", wire.CodeFlowState, [][]byte{open(0), ints(wire.ChunkFlowEnd, 0, 2, 2*cost), ints(wire.ChunkFlowForward, 0, 3, 3*cost)}},
-		{"forward with less than used", wire.CodeFlowState, [][]byte{open(0), data(0, 0, 0, 5, false), ints(wire.ChunkFlowForward, 0, 1, cost)}},
-		{"forward with more than the credit", wire.CodeFlowControl, [][]byte{open(0), ints(wire.ChunkFlowForward, 0, 1, 1<<30)}},
+		{"skip before opening", wire.CodeFlowState, [][]byte{skip(0, 0, 0)}},
+		{"skip past the end", wire.CodeFlowState, [][]byte{open(0), ints(wire.ChunkFlowEnd, 0, 2, 2*cost), skip(0, 1, cost, 0)}},
+		{"skip with less than used", wire.CodeFlowState, [][]byte{open(0), data(0, 0, 0, 5, false), skip(0, 0, cost)}},
+		{"skip with nothing used of a begun message", wire.CodeFlowState, [][]byte{open(0), data(0, 0, 0, 5, false), skip(0, 0, 0)}},
+		{"skip with less than a message costs", wire.CodeFlowState, [][]byte{open(0), skip(0, 0, cost-1)}},
+		{"skip with more than the message's length", wire.CodeFlowState, [][]byte{open(0), data(0, 0, 3, 2, true), skip(0, 0, cost+6)}},
+		{"skip with more than the credit", wire.CodeFlowControl, [][]byte{open(0), skip(0, 0, 1<<30)}},
+		{"skip with more than any credit", wire.CodeFlowControl, [][]byte{open(0), skip(0, 0, wire.MaxVarint)}},
+		{"skip with more than announced at the end", wire.CodeFlowState, [][]byte{open(0), ints(wire.ChunkFlowEnd, 0, 1, cost), skip(0, 0, cost+1)}},
+		{"skips with less than announced at the end", wire.CodeFlowState, [][]byte{open(0), ints(wire.ChunkFlowEnd, 0, 2, 2*cost), skip(0, 0, cost, 0)}},
+		{"end before a skipped message", wire.CodeFlowState, [][]byte{open(0), skip(0, 5, 0), ints(wire.ChunkFlowEnd, 0, 5, 0)}},
+		{"malformed skip", wire.CodeProtocol, [][]byte{open(0), {0x1e, 2, 0, 0}}},
+		{"the type once meant for skips", wire.CodeProtocol, [][]byte{open(0), ints(0x1b, 0, 1, 0)}},
+		{"message that is a part and is not", wire.CodeFlowState, [][]byte{open(0), data(0, 1, 5, 5, true), part(0, 1, 5, 5)}},
 		{"window of an unknown flow", wire.CodeFlowState, [][]byte{ints(wire.ChunkFlowWindow, 0, 1<<20)}},
 		{"rejection of an unknown flow", wire.CodeFlowState, [][]byte{ints(wire.ChunkFlowReject, 7, 1)}},
 		{"ack of an unsent packet", wire.CodeAck, [][]byte{{0x02, 3, 0, 0, 0}}},
@@ -156,48 +177,6 @@ func TestUnknownCriticalOption(t *testing.T) {
 		b = rest
 	}
 	t.Error("no rejection was sent")
-}
-
-// TestForward abandons messages on the sender's behalf: the receiver skips them and their credit comes back.
-func TestForward(t *testing.T) {
-	const cost = wire.MessageCost
-	f := newFeed(t, Config{})
-	if err := f.chunks(open(0), data(0, 0, 0, 10, true),
-		// 1 is never seen, 2 is complete, 3 is in part, 4 is complete, 5 is in part
-		data(0, 2, 0, 10, true), data(0, 3, 5, 5, false), data(0, 4, 0, 10, true), data(0, 5, 0, 7, false)); err != nil {
-		t.Fatal(err)
-	}
-	r, err := f.m.Accept(over)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Of 1, 100 bytes were sent; of 3, 20.
-	forward := ints(wire.ChunkFlowForward, 0, 4, 4*cost+10+100+10+20)
-	if err := f.chunks(forward, forward, data(0, 3, 0, 5, false), data(0, 1, 0, 100, true)); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []uint64{0, 2, 4} {
-		if msg, err := r.Recv(over); err != nil || msg.Seq != want {
-			t.Fatalf("Recv = %d, %v, want message %d", msg.Seq, err, want)
-		}
-	}
-	if _, err := r.Recv(over); err == nil {
-		t.Error("a message too many")
-	}
-	used := uint64(6*cost + 10 + 100 + 10 + 20 + 10 + 7)
-	if r.used != used || f.m.recvUsed != used {
-		t.Errorf("credit used: flow %d, session %d, want %d", r.used, f.m.recvUsed, used)
-	}
-	if err := f.chunks(data(0, 5, 7, 3, true), ints(wire.ChunkFlowEnd, 0, 6, used+3)); err != nil {
-		t.Fatal(err)
-	}
-	if msg, err := r.Recv(over); err != nil || msg.Seq != 5 {
-		t.Errorf("Recv = %d, %v, want message 5", msg.Seq, err)
-	}
-	f.m.collect()
-	if got := f.m.recvConsumed + f.m.readBytes.Load(); got != used+3 {
-		t.Errorf("%d of credit given back, want %d", got, used+3)
-	}
 }
 
 // TestFlowTableIsBounded opens and finishes flows that nobody accepts.

@@ -77,14 +77,14 @@ func TestResetPath(t *testing.T) {
 	}
 }
 
-// TestAckFrequency checks that bulk data is acknowledged once per two packets.
+// TestAckFrequency checks that bulk data is acknowledged once per two packets or less, but several times per round trip.
 func TestAckFrequency(t *testing.T) {
 	p := newPair(t, Config{}, Config{})
 	p.eachLink(func(l *link) { l.rate, l.queue = 1e6, 1e6 }) // so that packets do not arrive together
 	f := p.open(p.a, "", nil)
 	p.send1(f, pattern(1_000_000, 1))
 	p.recv(p.accept(p.b))
-	if ratio := float64(p.b.sent) / float64(p.a.sent); ratio < 0.45 || ratio > 0.6 {
-		t.Errorf("%d packets answered with %d, want half as many", p.a.sent, p.b.sent)
+	if ratio := float64(p.b.sent) / float64(p.a.sent); ratio < 0.1 || ratio > 0.6 {
+		t.Errorf("%d packets answered with %d, want half to a tenth as many", p.a.sent, p.b.sent)
 	}
 }

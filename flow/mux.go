@@ -90,10 +90,20 @@ type Mux struct {
 	recvLimit    uint64               // credit granted
 	recvConsumed uint64               // of it, given back by reading or discarding
 	limits       fact                 // SESSION_LIMITS
-	flowLimit    uint64               // flows the peer may open, ever
-	pieces       int                  // ranges in incomplete messages
-	spare        []*recvMsg           // for reuse
-	rejecting    int                  // rejections the peer does not know of
+	recvWindow   uint64               // how much is granted at a time
+	recvTune     tuner
+	notifyAt     uint64      // readBytes worth telling the loop of; constant
+	flowLimit    uint64      // flows the peer may open, ever
+	pieces       int         // ranges in incomplete messages, and of numbers
+	ahead        int         // sum of recvMsg.ahead
+	spare        []*recvMsg  // for reuse
+	touched      []*Receiver // have something for their handles
+	waiting      []*Receiver // have messages behind gaps that must not wait for ever
+	waitAt       time.Time   // for how long at most; zero: nobody waits
+	rejecting    int         // rejections the peer does not know of
+
+	start          time.Time // see offset
+	urgentReceived time.Time // when a time-critical flow last received something
 }
 
 // NewMux returns the machine of a new session.
@@ -114,6 +124,8 @@ func NewMux(c *Config) *Mux {
 	m.loss = recovery.New(recovery.Config[item]{
 		Fate: m.settle, Controller: m.config.Controller, MaxPacket: m.config.MaxPacket, InitialRTT: m.config.InitialRTT,
 	})
+	m.recvWindow = m.config.firstSessionWindow()
+	m.notifyAt = m.recvWindow / 8
 	m.limits.set()
 	m.updateSessionLimits()
 	m.publish()
@@ -137,7 +149,7 @@ func (m *Mux) Open(label string, o *Options) (*Sender, error) {
 	}
 	s := &Sender{
 		m: m, sendBuffer: o.sendBuffer(), level: o.Priority.level(),
-		open:      wire.FlowOpen{Label: []byte(label), Metadata: append([]byte(nil), o.Metadata...), Stream: o.Stream},
+		open:      wire.FlowOpen{Label: []byte(label), Metadata: append([]byte(nil), o.Metadata...), Stream: o.Stream, Arrival: o.Ordering == Arrival},
 		returns:   max(o.Returns, 0),
 		flowLimit: wire.InitialFlowWindow,
 	}
@@ -231,6 +243,7 @@ func (m *Mux) collect() {
 	}
 	m.recvConsumed += m.readBytes.Swap(0)
 	m.updateSessionLimits()
+	m.handOut()
 }
 
 // Close ends the session: every handle fails with err once what is at hand has been read, and every receipt is
@@ -244,6 +257,7 @@ func (m *Mux) Close(err error) {
 	m.err = err
 	m.mu.Unlock()
 	m.collect()
+	m.handOut()
 	m.closed = true
 	for s := range m.senders {
 		m.failSender(s, err)

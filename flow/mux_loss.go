@@ -44,7 +44,7 @@ func (m *Mux) itemAcked(pn uint64, it *item) {
 			}
 		}
 	case itemWindow:
-		it.r.window.ackedLatest(pn)
+		it.r.windowFact.ackedLatest(pn)
 	case itemLimits:
 		m.limits.ackedLatest(pn)
 	case itemAck:
@@ -74,7 +74,7 @@ func (m *Mux) itemLost(pn uint64, it *item) {
 			m.control(it.r)
 		}
 	case itemWindow:
-		if it.r.window.lost(pn) {
+		if it.r.windowFact.lost(pn) {
 			m.control(it.r)
 		}
 	case itemLimits:

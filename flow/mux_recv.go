@@ -27,6 +27,17 @@ func (m *Mux) HandleChunk(now time.Time, t wire.ChunkType, body []byte) error {
 		return nil
 	}
 	m.now = now
+	if t.IsFlowData() {
+		d, err := wire.ParseFlowData(t, body)
+		if err != nil {
+			return malformed(t, err)
+		}
+		r, err := m.receiver(d.Flow)
+		if r == nil {
+			return err
+		}
+		return m.handleData(r, &d)
+	}
 	switch t {
 	case wire.ChunkAck, wire.ChunkAckECN:
 		if err := m.parsedAck.Parse(t, body); err != nil {
@@ -41,7 +52,17 @@ func (m *Mux) HandleChunk(now time.Time, t wire.ChunkType, body []byte) error {
 			return malformed(t, err)
 		}
 		return m.handleOpen(&o)
-	case wire.ChunkFlowEnd, wire.ChunkFlowAbort, wire.ChunkFlowForward:
+	case wire.ChunkFlowSkip:
+		s, err := wire.ParseFlowSkip(body)
+		if err != nil {
+			return malformed(t, err)
+		}
+		r, err := m.receiver(s.Flow)
+		if r == nil {
+			return err
+		}
+		return m.handleSkip(r, &s)
+	case wire.ChunkFlowEnd, wire.ChunkFlowAbort:
 		var id, v, used uint64
 		if err := wire.ParseInts(body, &id, &v, &used); err != nil {
 			return malformed(t, err)
@@ -50,20 +71,17 @@ func (m *Mux) HandleChunk(now time.Time, t wire.ChunkType, body []byte) error {
 		if r == nil {
 			return err
 		}
-		switch t {
-		case wire.ChunkFlowEnd:
+		if t == wire.ChunkFlowEnd {
 			return m.handleEnd(r, v, used)
-		case wire.ChunkFlowAbort:
-			return m.handleAbort(r, v, used)
 		}
-		return m.handleForward(r, v, used)
+		return m.handleAbort(r, v, used)
 	case wire.ChunkFlowBlocked:
 		var id, limit uint64
 		if err := wire.ParseInts(body, &id, &limit); err != nil {
 			return malformed(t, err)
 		}
 		r, err := m.receiver(id)
-		if r != nil && limit < r.granted && !r.window.pending() {
+		if r != nil && limit < r.granted && !r.windowFact.pending() {
 			m.tellWindow(r)
 		}
 		return err
@@ -73,7 +91,7 @@ func (m *Mux) HandleChunk(now time.Time, t wire.ChunkType, body []byte) error {
 			return malformed(t, err)
 		}
 		m.recvConsumed += m.readBytes.Swap(0)
-		if limit < m.recvLimit || m.recvConsumed+m.config.sessionWindow() > m.recvLimit {
+		if limit < m.recvLimit || m.recvConsumed+m.recvWindow > m.recvLimit {
 			m.limits.set()
 			m.updateSessionLimits()
 		}
@@ -98,17 +116,6 @@ func (m *Mux) HandleChunk(now time.Time, t wire.ChunkType, body []byte) error {
 		m.handleLimits(window, flows, message)
 		return nil
 	}
-	if t.IsFlowData() {
-		d, err := wire.ParseFlowData(t, body)
-		if err != nil {
-			return malformed(t, err)
-		}
-		r, err := m.receiver(d.Flow)
-		if r == nil {
-			return err
-		}
-		return m.handleData(r, &d)
-	}
 	if t.Elective() {
 		return nil
 	}
@@ -122,6 +129,7 @@ func (m *Mux) HandlePacketEnd(now time.Time, pn uint64, eliciting bool, ecn wire
 	if m.closed {
 		return
 	}
+	m.handOut()
 	smoothed, least := m.loss.RTT()
 	if least == 0 {
 		smoothed = 0 // a guess
@@ -139,6 +147,8 @@ func (m *Mux) HandleTimeout(now time.Time) {
 	if !m.probeAt.IsZero() && !m.probeAt.After(now) {
 		m.remindBlocked(now)
 	}
+	m.passGaps(now)
+	m.handOut()
 	m.publish()
 }
 
@@ -149,7 +159,7 @@ func (m *Mux) NextTimeout() time.Time {
 		return time.Time{}
 	}
 	t := m.loss.NextTimeout()
-	for _, u := range [...]time.Time{m.acks.NextTimeout(), m.paceAt, m.probeAt} {
+	for _, u := range [...]time.Time{m.acks.NextTimeout(), m.paceAt, m.probeAt, m.waitAt} {
 		if t.IsZero() || !u.IsZero() && u.Before(t) {
 			t = u
 		}

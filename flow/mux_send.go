@@ -112,12 +112,12 @@ func (m *Mux) appendControl(b []byte, limit int) []byte {
 			r.reject.sent(m.buildPN)
 			m.record(item{kind: itemReject, r: r})
 		}
-		if r.window.pending() {
+		if r.windowFact.pending() {
 			if len(b)+wire.IntsSize(r.id, r.granted) > limit {
 				return b
 			}
 			b = wire.AppendInts(b, wire.ChunkFlowWindow, r.id, r.granted)
-			r.window.sent(m.buildPN)
+			r.windowFact.sent(m.buildPN)
 			m.record(item{kind: itemWindow, r: r})
 		}
 		r.inControl = false

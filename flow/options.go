@@ -29,6 +29,18 @@ const levels = int(Immediate-Background) + 1
 // level returns the scheduling level of p, 0 being served first. Values out of range count as the nearest in range.
 func (p Priority) level() int { return int(Immediate - max(Background, min(p, Immediate))) }
 
+// An Ordering says in which order the messages of a flow are handed over. The zero value is Ordered.
+type Ordering uint8
+
+// Orderings.
+const (
+	Ordered Ordering = iota // as sent: a message waits for those before it
+	Arrival                 // as they are complete: what is lost delays nothing else
+)
+
+// priorityOf returns the priority that a flow opened with a level on the wire has.
+func priorityOf(level uint8) Priority { return Priority(4 - int(level)) }
+
 // MaxLabel and MaxMetadata are the largest label and metadata of a flow, in bytes.
 const (
 	MaxLabel    = wire.MaxLabel
@@ -57,6 +69,10 @@ type Options struct {
 	// mean nothing.
 	Stream bool
 
+	// Ordering tells the peer whether messages may be handed over in order of arrival, where it makes no difference
+	// to the application. The receiver may choose otherwise, see [Receiver.SetOrdering].
+	Ordering Ordering
+
 	// Returns is how many flows of the peer may answer this one. Zero means none. See [Sender.RefuseReturns] for what
 	// becomes of answers that never come.
 	Returns int
@@ -84,13 +100,18 @@ type Config struct {
 	// ones no longer arrive; every path must carry it. If zero or negative, 1200 is used. See [Mux.MaxPacket].
 	MaxPacket int
 
-	// RecvWindow is how many bytes the peer may send on one flow ahead of the application's reading. If less than
-	// 64 KiB, which the protocol grants every flow unasked, the default of 1 MiB is used.
+	// RecvWindow is how many bytes the peer may send on one flow ahead of the application's reading, at first. If
+	// less than 64 KiB, which the protocol grants every flow unasked, the default of 256 KiB is used.
 	RecvWindow int
 
-	// SessionWindow bounds the memory that all received and unread data of the session may take, in bytes. While
-	// it is exhausted no flow makes progress. If zero or negative, the default of 64 MiB is used; it is raised to one
-	// and a half times MaxMessage plus 1 MiB if it is less, or else the largest message could never arrive.
+	// MaxRecvWindow is how far that grows while the application reads as fast as messages come and the window is what
+	// limits them. If zero, the default of 16 MiB is used; if less than RecvWindow, the window does not grow.
+	MaxRecvWindow int
+
+	// SessionWindow bounds what of all flows together is received and unread, in bytes; the buffers it is in may
+	// take twice as much, and three times if messages are tiny. While it is exhausted no flow makes progress. What the peer is granted starts at one
+	// and a half times MaxMessage plus 1 MiB, without which the largest message could never arrive, and grows up to
+	// SessionWindow as flows' windows do. If zero or negative, the default of 64 MiB is used.
 	SessionWindow int
 
 	// MaxMessage is the largest message sent or received, in bytes. If zero or negative, 16 MiB.
@@ -122,13 +143,25 @@ func (c *Config) maxMessage() int {
 
 func (c *Config) recvWindow() uint64 {
 	if c.RecvWindow < wire.InitialFlowWindow {
-		return 1 << 20
+		return 256 << 10
 	}
 	return uint64(c.RecvWindow)
 }
 
+func (c *Config) maxRecvWindow() uint64 {
+	if c.MaxRecvWindow == 0 {
+		return max(16<<20, c.recvWindow())
+	}
+	return max(uint64(max(c.MaxRecvWindow, 0)), c.recvWindow())
+}
+
+// firstSessionWindow is what the session's window is before it grows.
+func (c *Config) firstSessionWindow() uint64 {
+	return uint64(c.maxMessage()*3/2 + wire.InitialSessionWindow)
+}
+
 func (c *Config) sessionWindow() uint64 {
-	return uint64(max(positiveOr(c.SessionWindow, 64<<20), c.maxMessage()*3/2+wire.InitialSessionWindow))
+	return max(uint64(positiveOr(c.SessionWindow, 64<<20)), c.firstSessionWindow())
 }
 
 func (c *Config) maxIncomingFlows() uint64 {

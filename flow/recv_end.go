@@ -4,8 +4,7 @@
 package flow
 
 import (
-	"math"
-	"slices"
+	"io"
 
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
@@ -20,12 +19,8 @@ func (m *Mux) refuse(r *Receiver, code wire.Code, err error) {
 	r.reject.set()
 	m.rejecting++
 	m.control(r)
-	for seq, p := range r.messages {
-		m.recvConsumed += p.cost()
-		r.dropped += p.cost()
-		delete(r.messages, seq)
-		m.freeMessage(p)
-	}
+	m.handOutTo(r)
+	m.dropHeld(r)
 	r.gate.Lock()
 	r.err = err
 	r.rejected = true
@@ -36,12 +31,22 @@ func (m *Mux) refuse(r *Receiver, code wire.Code, err error) {
 	}
 }
 
+// dropHeld drops what has not been handed over and gives its credit back.
+func (m *Mux) dropHeld(r *Receiver) {
+	r.table.each(r.base, func(_ uint64, p *recvMsg) {
+		m.recvConsumed += p.cost()
+		m.freeMessage(p)
+	})
+	r.table = recvTable{}
+	m.pieces -= len(r.gone)
+	r.gone = nil
+}
+
 // settleUsed brings what the peer has used up to the total it announced; what never arrived is free again. The total
 // has been checked.
 func (m *Mux) settleUsed(r *Receiver, used uint64) {
 	n := used - r.used
 	r.used = used
-	r.dropped += n
 	m.recvUsed += n
 	m.recvConsumed += n
 }
@@ -68,13 +73,8 @@ func (m *Mux) handleEnd(r *Receiver, seq, used uint64) error {
 	if err := m.checkUsed(r, used); err != nil {
 		return err
 	}
-	if seq < r.next || seq < r.forward {
+	if seq < r.top {
 		return violation(wire.CodeFlowState, "message after the end of its flow")
-	}
-	for s := range r.messages {
-		if s >= seq {
-			return violation(wire.CodeFlowState, "message after the end of its flow")
-		}
 	}
 	r.hasEnd, r.endSeq, r.endUsed = true, seq, used
 	if r.refusing {
@@ -85,89 +85,68 @@ func (m *Mux) handleEnd(r *Receiver, seq, used uint64) error {
 	return m.afterData(r)
 }
 
+// endReached completes a flow of which everything has been handed over or skipped.
+func (m *Mux) endReached(r *Receiver) error {
+	if r.used != r.endUsed {
+		return violation(wire.CodeFlowState, "flow used less than it said")
+	}
+	m.completeReceiver(r, io.EOF)
+	return nil
+}
+
 // handleAbort handles the announcement that nothing more will come.
 func (m *Mux) handleAbort(r *Receiver, code, used uint64) error {
 	if err := m.checkUsed(r, used); err != nil {
 		return err
 	}
-	for _, p := range r.messages {
-		m.recvConsumed += p.cost()
-		r.dropped += p.cost()
-		m.freeMessage(p)
+	if r.maxWait > 0 && !r.refusing {
+		m.deliverUpTo(r, r.top) // what is missing between them need not be waited for
 	}
-	r.messages = nil
+	m.dropHeld(r)
 	m.settleUsed(r, used)
 	m.completeReceiver(r, &AbortedError{Code: code})
 	return nil
 }
 
-// handleForward handles the announcement that messages below seq which are incomplete are abandoned, all of them
-// having used the given credit.
-func (m *Mux) handleForward(r *Receiver, seq, used uint64) error {
-	if r.hasEnd && seq > r.endSeq {
-		return violation(wire.CodeFlowState, "forwarded past the end of the flow")
-	}
-	if seq <= r.forward || seq <= r.next || r.refusing {
-		r.forward = max(r.forward, seq)
-		return nil
-	}
-	// Hand over what is complete below seq and drop the rest.
-	below := make([]uint64, 0, min(uint64(len(r.messages)), seq-r.next))
-	if seq-r.next < uint64(len(r.messages)) {
-		for s := r.next; s < seq; s++ {
-			if r.messages[s] != nil {
-				below = append(below, s)
-			}
-		}
-	} else {
-		for s := range r.messages {
-			if s < seq {
-				below = append(below, s)
-			}
-		}
-		slices.Sort(below)
-	}
-	var partial uint64
-	for _, s := range below {
-		p := r.messages[s]
-		delete(r.messages, s)
-		if p.complete() {
-			r.next = s
-			m.deliver(r, p.buf)
-		} else {
-			partial += p.cost()
-		}
-		m.freeMessage(p)
-	}
-	r.next, r.forward = seq, seq
-	// used = handed over + dropped, of which the part in partial has been accounted for as used already.
-	accounted := r.handedOver + r.dropped + partial
-	if used < accounted || used > math.MaxInt64 {
-		return violation(wire.CodeFlowState, "flow used less than it sent")
-	}
-	if err := m.use(r, used-accounted); err != nil {
-		return err
-	}
-	dropped := used - r.handedOver - r.dropped
-	r.dropped += dropped
-	r.freed += dropped
-	m.recvConsumed += dropped
-	m.updateSessionLimits()
-	m.handOver(r)
-	return m.afterData(r)
-}
-
 // completeReceiver takes the flow out of the tables: nothing follows what has been handed over.
 func (m *Mux) completeReceiver(r *Receiver, err error) {
+	m.handOutTo(r)
+	m.dropHeld(r)
 	r.settled = true
 	delete(m.receivers, r.id)
 	if m.lastReceiver == r {
 		m.lastReceiver = nil
 	}
 	m.finished.Add(r.id, r.id+1)
-	r.messages = nil
-	r.window.clear()
+	r.windowFact.clear()
 	r.fail(err)
 	m.collectReceiver(r) // it may be done with already
 	m.updateSessionLimits()
+}
+
+// collectReceiver takes over what the application has done with r.
+func (m *Mux) collectReceiver(r *Receiver) {
+	r.gate.Lock()
+	r.ready = false
+	r.freed += r.consumed
+	r.consumed, r.stats.freed = 0, r.freed
+	rejected, code := r.rejected, r.code
+	wanted, wait, reorder := r.wanted, r.wantedWait, r.reorder
+	retire := r.complete && !r.retired && r.settled && r.taken && r.queue.len() == 0 && !r.reject.unsettled()
+	r.retired = r.retired || retire
+	r.gate.Unlock(r.readable())
+	if retire {
+		m.retired++
+	}
+	if rejected && !r.settled {
+		m.refuse(r, wire.Code(code), ErrClosed)
+	}
+	m.setOrdering(r, wanted)
+	if reorder {
+		r.gate.Lock()
+		r.reorder = r.wanted == Ordered && r.ordering != Ordered // it may have changed again
+		r.gate.Unlock(r.readable())
+	}
+	m.setMaxWait(r, wait)
+	m.updateWindow(r)
 }

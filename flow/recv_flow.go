@@ -4,46 +4,8 @@
 package flow
 
 import (
-	"io"
-	"slices"
-
-	"github.com/seed-98f0d4c2/runnel/internal/rangeset"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
-
-// A recvMsg is a message that is not complete, or is behind one that is not.
-type recvMsg struct {
-	buf   []byte       // bytes up to the highest received; those not received are zero
-	have  rangeset.Set // bytes received
-	total int          // length of the message, or -1 while it is not known
-}
-
-func (p *recvMsg) complete() bool { return p.total >= 0 && p.have.Covers(0, uint64(p.total)) }
-
-// extra is how many pieces p has beyond the first, which wire.MessageCost pays for.
-func (p *recvMsg) extra() int { return max(len(p.have)-1, 0) }
-
-// cost is the credit p has used so far.
-func (p *recvMsg) cost() uint64 { return uint64(len(p.buf)) + wire.MessageCost }
-
-// store adds a fragment that ends within the limits.
-func (p *recvMsg) store(off int, data []byte) {
-	end := off + len(data)
-	if end > len(p.buf) {
-		if end > cap(p.buf) {
-			size := end
-			if p.total < 0 {
-				size = 2 * end // at most twice of what the peer has used credit for
-			}
-			p.buf = slices.Grow(p.buf, size-len(p.buf))
-		}
-		old := len(p.buf)
-		p.buf = p.buf[:end]
-		clear(p.buf[old:max(off, old)])
-	}
-	copy(p.buf[off:], data)
-	p.have.Add(uint64(off), uint64(end))
-}
 
 // receiver returns the peer's flow with the given ID, or nil if it is over. The error is the peer's, if it has not opened
 // the flow.
@@ -69,10 +31,7 @@ func (m *Mux) handleOpen(o *wire.FlowOpen) error {
 	if o.Flow >= m.flowLimit {
 		return violation(wire.CodeFlowLimit, "flow opened beyond the limit")
 	}
-	r := &Receiver{
-		m: m, id: o.Flow, label: string(o.Label), metadata: append([]byte(nil), o.Metadata...), stream: o.Stream,
-		granted: wire.InitialFlowWindow,
-	}
+	r := m.newReceiver(o)
 	m.receivers[o.Flow] = r
 	m.count.FlowsAccepted++
 	switch {
@@ -111,211 +70,224 @@ func (s *Sender) giveReturn(r *Receiver) bool {
 	return ok
 }
 
-// use accounts for credit the peer has used.
-func (m *Mux) use(r *Receiver, n uint64) error {
-	if n > r.granted-r.used {
-		return violation(wire.CodeFlowControl, "more than the flow's credit")
-	}
-	if n > m.recvLimit-m.recvUsed {
-		return violation(wire.CodeFlowControl, "more than the session's credit")
-	}
-	if r.hasEnd && r.used+n > r.endUsed {
-		return violation(wire.CodeFlowState, "flow used more than it said")
-	}
-	r.used += n
-	m.recvUsed += n
-	return nil
-}
-
 // handleData handles a fragment.
 func (m *Mux) handleData(r *Receiver, d *wire.FlowData) error {
 	if r.hasEnd && d.Seq >= r.endSeq {
 		return violation(wire.CodeFlowState, "message after the end of its flow")
 	}
-	if d.Seq < r.next || r.refusing {
+	m.touch(r)
+	if r.refusing || r.settledNumber(d.Seq) {
+		r.count.Duplicate += uint64(len(d.Data))
 		m.count.BytesDuplicate += uint64(len(d.Data))
-		return nil // a duplicate, or not wanted
+		return nil // a duplicate, skipped, or not wanted
 	}
 	if d.Offset+uint64(len(d.Data)) > uint64(m.config.maxMessage()) {
 		m.refuse(r, wire.CodeFlowMessageSize, ErrTooLarge)
 		return nil
 	}
+	if r.urgent {
+		m.urgentReceived = m.now
+	}
+	r.top = max(r.top, d.Seq+1)
 	off, end := int(d.Offset), int(d.Offset)+len(d.Data)
-	p := r.messages[d.Seq]
+	p := r.table.get(r.base, d.Seq)
 	if p == nil {
-		if d.Seq < r.forward {
-			return nil // abandoned
-		}
 		if err := m.use(r, uint64(end)+wire.MessageCost); err != nil {
 			return err
 		}
-		if d.Seq == r.next && off == 0 && d.End {
+		if off == 0 && d.End && r.mayPass(d.Seq) {
 			// The common case: whole and in order.
-			m.deliver(r, slices.Clone(d.Data))
+			if err := m.deliver(r, d.Seq, copyBuffer(d.Data), d.More, false); err != nil {
+				return err
+			}
 			m.handOver(r)
 			return m.afterData(r)
 		}
-		if r.messages == nil {
-			r.messages = make(map[uint64]*recvMsg)
-		}
 		p = m.newMessage()
-		r.messages[d.Seq] = p
+		r.table.put(r.base, d.Seq, p)
 	} else {
-		if p.total >= 0 && (end > p.total || d.End && end != p.total) || d.End && end < len(p.buf) {
+		if p.total >= 0 && (end > p.total || d.End && (end != p.total || d.More != p.more)) || d.End && end < p.high() {
 			return violation(wire.CodeFlowState, "message with two ends")
 		}
-		if end > len(p.buf) {
-			if err := m.use(r, uint64(end-len(p.buf))); err != nil {
+		if high := p.high(); end > high {
+			if err := m.use(r, uint64(end-high)); err != nil {
 				return err
 			}
 		}
 	}
 	if d.End {
-		p.total = end
+		p.total, p.more = end, d.More
 	}
-	m.count.BytesDuplicate += p.have.Count(d.Offset, d.Offset+uint64(len(d.Data)))
 	m.pieces -= p.extra()
-	p.store(off, d.Data)
+	again := m.store(r, p, off, d.Data)
 	m.pieces += p.extra()
+	r.count.Duplicate += again
+	m.count.BytesDuplicate += again
 	if len(p.have) > maxPieces || m.pieces > maxSessionPieces {
 		// Nobody who means well loses that many packets at once.
 		return violation(wire.CodeFlowControl, "messages in too many pieces")
 	}
-	m.handOver(r)
+	if p.complete() {
+		if err := m.completed(r, d.Seq, p); err != nil {
+			return err
+		}
+	}
 	return m.afterData(r)
 }
 
-// The pieces of incomplete messages that wait for what is between them take memory that credit does not account for.
+// The pieces of incomplete messages that wait for what is between them take memory that credit does not account for, and
+// so do the numbers of messages that were handed over or skipped before others.
 const (
-	maxPieces        = 8192    // of one message
+	maxPieces        = 8192    // of one message, or ranges of numbers of one flow
 	maxSessionPieces = 1 << 16 // of all
 )
 
-// newMessage returns an empty message.
-func (m *Mux) newMessage() *recvMsg {
-	if n := len(m.spare); n > 0 {
-		p := m.spare[n-1]
-		m.spare = m.spare[:n-1]
-		return p
+// completed hands a message over that is complete now, or holds it until those before it are.
+func (m *Mux) completed(r *Receiver, seq uint64, p *recvMsg) error {
+	if !r.mayPass(seq) {
+		p.at = m.offset()
+		m.awaitGap(r)
+		return nil
 	}
-	return &recvMsg{total: -1}
+	if err := m.deliverHeld(r, seq, p); err != nil {
+		return err
+	}
+	m.handOver(r)
+	return nil
 }
 
-// freeMessage takes back a message whose bytes have been handed over or dropped.
-func (m *Mux) freeMessage(p *recvMsg) {
-	m.pieces -= p.extra()
-	if len(m.spare) < 64 && cap(p.have) <= 64 {
-		*p = recvMsg{have: p.have[:0], total: -1}
-		m.spare = append(m.spare, p)
-	}
-}
-
-// handOver delivers the complete messages at the front.
+// handOver delivers the complete messages at the front of an ordered flow.
 func (m *Mux) handOver(r *Receiver) {
-	for len(r.messages) > 0 {
-		p := r.messages[r.next]
+	for r.table.n > 0 {
+		p := r.table.get(r.base, r.front)
 		if p == nil || !p.complete() {
 			return
 		}
-		delete(r.messages, r.next)
-		m.deliver(r, p.buf)
-		m.freeMessage(p)
+		_ = m.deliverHeld(r, r.front, p) // adds no range of numbers: what is behind the front has them all
 	}
+	r.waitAt = 0
 }
 
-// deliver hands over message r.next.
-func (m *Mux) deliver(r *Receiver, data []byte) {
-	if data == nil {
-		data = []byte{}
+// deliverHeld delivers a complete message of the table.
+func (m *Mux) deliverHeld(r *Receiver, seq uint64, p *recvMsg) error {
+	r.table.remove(r.base, seq)
+	buf := p.buf
+	if buf == nil {
+		buf = newBuffer(0)
 	}
-	cost := uint64(len(data)) + wire.MessageCost
-	r.handedOver += cost
+	p.buf = nil
+	more, cut := p.more, p.cut
+	m.freeMessage(p)
+	return m.deliver(r, seq, buf, more, cut)
+}
+
+// offset returns the time as nanoseconds since the mux first asked, and never zero.
+func (m *Mux) offset() int64 {
+	if m.start.IsZero() {
+		m.start = m.now.Add(-1)
+	}
+	return int64(m.now.Sub(m.start))
+}
+
+// deliver hands over a message, at the end of the packet.
+func (m *Mux) deliver(r *Receiver, seq uint64, buf *buffer, more, cut bool) error {
+	n := len(buf.b)
+	late := seq < r.front && r.ordering == Ordered
+	*r.out.push() = Message{
+		Data: buf.b[:n:n], Seq: seq, More: more, Late: late, cut: cut, at: m.offset(), buf: buf,
+	}
+	r.lastSize = n
+	r.count.Messages++
+	r.count.Bytes += uint64(n)
+	if late {
+		r.count.Late++
+	}
 	m.count.MessagesReceived++
-	m.count.BytesReceived += uint64(len(data))
-	r.gate.Lock()
-	if r.rejected {
-		r.consumed += cost
-		m.readBytes.Add(cost)
-	} else {
-		*r.queue.push() = Message{Data: data, Seq: r.next}
+	m.count.BytesReceived += uint64(n)
+	if seq == r.front {
+		r.front++
 	}
-	r.gate.Unlock(r.readable())
-	r.next++
+	return m.settleNumber(r, seq)
+}
+
+// settledNumber reports whether message seq has been handed over or skipped.
+func (r *Receiver) settledNumber(seq uint64) bool {
+	return seq < r.base || len(r.gone) > 0 && r.gone.Contains(seq)
+}
+
+// settleNumber notes that message seq has been handed over or skipped.
+func (m *Mux) settleNumber(r *Receiver, seq uint64) error {
+	if seq == r.base {
+		r.base++
+		if len(r.gone) > 0 && r.gone[0].Start == r.base {
+			r.base = r.gone[0].End
+			r.gone = append(r.gone[:0], r.gone[1:]...)
+			m.pieces--
+		}
+		r.front = max(r.front, r.base)
+		if r.front == r.base {
+			return nil
+		}
+	} else {
+		m.pieces -= len(r.gone)
+		r.gone.Add(seq, seq+1)
+		m.pieces += len(r.gone)
+		if len(r.gone) > maxPieces || m.pieces > maxSessionPieces {
+			return violation(wire.CodeFlowControl, "messages with too many gaps")
+		}
+	}
+	r.front = r.gone.Next(r.front)
+	return nil
 }
 
 // afterData completes the flow or grants more credit, as what has arrived demands.
 func (m *Mux) afterData(r *Receiver) error {
-	if r.hasEnd && r.next == r.endSeq {
-		if r.used != r.endUsed {
-			return violation(wire.CodeFlowState, "flow used less than it said")
-		}
-		m.completeReceiver(r, io.EOF)
-		return nil
+	if r.hasEnd && r.base == r.endSeq {
+		return m.endReached(r)
 	}
 	m.updateWindow(r)
 	return nil
 }
 
-// updateWindow grants credit on a flow if enough has been freed.
-func (m *Mux) updateWindow(r *Receiver) {
-	window := m.config.recvWindow()
-	left, least := r.granted-r.used, window/2
-	if r.granted == wire.InitialFlowWindow {
-		least = wire.InitialFlowWindow * 3 / 4 // most flows are short and need no more than they start with
-	}
-	if left >= least || r.hasEnd || r.refusing || r.settled {
-		return
-	}
-	want := r.freed + window
-	// A message that is being assembled at the front does not count, or one larger than the window could never
-	// arrive. The session's credit bounds it.
-	if p := r.messages[r.next]; p != nil {
-		want += p.cost()
-	}
-	if want > r.granted {
-		r.granted = want
-		m.tellWindow(r)
+// touch notes that r has something for its handle when the packet has been handled.
+func (m *Mux) touch(r *Receiver) {
+	if !r.touched {
+		r.touched = true
+		m.touched = append(m.touched, r)
 	}
 }
 
-func (m *Mux) tellWindow(r *Receiver) {
-	r.window.set()
-	m.control(r)
-}
-
-// control queues r for what it has to tell the sender.
-func (m *Mux) control(r *Receiver) {
-	if !r.inControl && !m.closed {
-		r.inControl = true
-		*m.controlq.push() = r
+// handOut makes visible to the handles what has been handed over since the last time. It is done once per packet, so
+// that a reader is not woken for each of many small messages.
+func (m *Mux) handOut() {
+	for i, r := range m.touched {
+		m.touched[i] = nil
+		r.touched = false
+		m.handOutTo(r)
 	}
+	m.touched = m.touched[:0]
 }
 
-// updateSessionLimits grants credit to all flows together, and new flows, if enough has been freed.
-func (m *Mux) updateSessionLimits() {
-	window, flows := m.recvConsumed+m.config.sessionWindow(), m.retired+m.config.maxIncomingFlows()
-	if window >= m.recvLimit+m.config.sessionWindow()/8 || flows >= m.flowLimit+m.config.maxIncomingFlows()/8 ||
-		m.limits.pending() {
-		m.recvLimit, m.flowLimit = max(m.recvLimit, window), max(m.flowLimit, flows)
-		m.limits.set()
-	}
-}
-
-// collectReceiver takes over what the application has done with r.
-func (m *Mux) collectReceiver(r *Receiver) {
+func (m *Mux) handOutTo(r *Receiver) {
+	r.count.Granted, r.count.Used, r.count.Window = r.granted, r.used, int(r.window)
+	r.count.freed = r.freed
 	r.gate.Lock()
-	r.ready = false
-	r.freed += r.consumed
-	r.consumed = 0
-	rejected, code := r.rejected, r.code
-	retire := r.complete && !r.retired && r.settled && r.taken && r.queue.len() == 0 && !r.reject.unsettled()
-	r.retired = r.retired || retire
+	r.stats = r.count
+	if !r.rejected {
+		r.out.moveTo(&r.queue)
+	}
+	dropped := r.dropAndUnlock(&r.out)
+	m.recvConsumed += dropped
+	r.freed += dropped
+}
+
+// dropAndUnlock drops the messages of q, unlocks the gate and returns their credit.
+func (r *Receiver) dropAndUnlock(q *messageQueue) (credit uint64) {
+	for q.len() > 0 {
+		msg := q.pop()
+		credit += msg.cost()
+		msg.Release()
+	}
 	r.gate.Unlock(r.readable())
-	if retire {
-		m.retired++
-	}
-	if rejected && !r.settled {
-		m.refuse(r, wire.Code(code), ErrClosed)
-	}
-	m.updateWindow(r)
+	return credit
 }

@@ -6,9 +6,12 @@ package flow
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"time"
+
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
 // maxStreamMessage is how many bytes of a Write become one message.
@@ -29,7 +32,10 @@ type Stream struct {
 	readMu  chan struct{} // likewise for Read, and protects what follows
 
 	receiver *Receiver // nil: not yet there, to be had from sender
-	rest     []byte    // of the last message received
+	msg      Message   // the last one received
+	rest     []byte    // of it
+
+	next uint64 // number of the next message
 
 	closeMu sync.Mutex
 	closed  bool
@@ -102,10 +108,22 @@ func (st *Stream) read(ctx context.Context, p []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		st.rest = msg.Data
+		if msg.Seq != st.next {
+			// The peer has abandoned what was between, which no Stream does.
+			st.receiver.Reject(uint64(wire.CodeFlowState))
+			return 0, fmt.Errorf("flow: stream with a gap: %w", io.ErrUnexpectedEOF)
+		}
+		st.next++
+		if len(msg.Data) == 0 {
+			msg.Release()
+			continue
+		}
+		st.msg, st.rest = msg, msg.Data
 	}
 	n := copy(p, st.rest)
-	st.rest = st.rest[n:]
+	if st.rest = st.rest[n:]; len(st.rest) == 0 {
+		st.msg.Release()
+	}
 	return n, nil
 }
 

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
 // streams returns the two ends of a stream over c.
@@ -171,4 +173,18 @@ func TestStreamCloseBeforeAnswer(t *testing.T) {
 		}
 		b.Close()
 	})
+}
+
+// TestStreamWithGap has the peer abandon a part of a stream: what is behind must not be read as if it followed.
+func TestStreamWithGap(t *testing.T) {
+	f := newFeed(t, Config{})
+	f.must((&wire.FlowOpen{Stream: true, Arrival: true}).Append(nil), data(0, 0, 0, 3, true), data(0, 2, 0, 3, true), skip(0, 1, 0))
+	s, err := f.m.Open("", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := NewStream(s, f.accept())
+	if got, err := io.ReadAll(st); len(got) != 3 || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("read %d bytes, %v, want 3 and io.ErrUnexpectedEOF", len(got), err)
+	}
 }

@@ -121,3 +121,11 @@ func (s Set) Size() uint64 {
 	}
 	return n
 }
+
+// Next returns the smallest integer from v on that is not in the set.
+func (s Set) Next(v uint64) uint64 {
+	if i := s.at(v); i >= 0 && v < s[i].End {
+		return s[i].End
+	}
+	return v
+}

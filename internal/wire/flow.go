@@ -14,10 +14,9 @@ const (
 	ChunkFlowOpen       ChunkType = 0x18
 	ChunkFlowEnd        ChunkType = 0x19
 	ChunkFlowAbort      ChunkType = 0x1a
-	ChunkFlowForward    ChunkType = 0x1b
-	ChunkFlowSkip       ChunkType = 0x1e
 	ChunkFlowBlocked    ChunkType = 0x1c
 	ChunkSessionBlocked ChunkType = 0x1d
+	ChunkFlowSkip       ChunkType = 0x1e
 
 	ChunkFlowReject    ChunkType = 0x20
 	ChunkFlowWindow    ChunkType = 0x21
@@ -43,8 +42,6 @@ func flowChunkName(t ChunkType) string {
 		return "FLOW_END"
 	case ChunkFlowAbort:
 		return "FLOW_ABORT"
-	case ChunkFlowForward:
-		return "FLOW_FORWARD"
 	case ChunkFlowSkip:
 		return "FLOW_SKIP"
 	case ChunkFlowBlocked:
@@ -68,8 +65,6 @@ func flowChunkName(t ChunkType) string {
 //
 //	FLOW_END        | flow | messages | used  |   no message from number messages on; used credit in all
 //	FLOW_ABORT      | flow | code     | used  |   nothing more will be sent; used credit in all
-//	FLOW_FORWARD    | flow | messages | used  |   messages below that number that are incomplete are abandoned;
-//	                                              credit used by all messages below it
 //	FLOW_BLOCKED    | flow | limit |              the sender has data but no credit beyond limit
 //	SESSION_BLOCKED | limit |
 //	FLOW_REJECT     | flow | code |

@@ -23,7 +23,6 @@ func TestFlowChunksGolden(t *testing.T) {
 		{"open-stream", (&FlowOpen{Flow: 5, Label: []byte("chat"), HasAnswers: true, Answers: 5, Stream: true}).Append(nil)},
 		{"flow-end", AppendInts(nil, ChunkFlowEnd, 5, 3, 203)},
 		{"flow-abort", AppendInts(nil, ChunkFlowAbort, 5, 7, 203)},
-		{"flow-forward", AppendInts(nil, ChunkFlowForward, 5, 2, 128)},
 		{"flow-skip", first(AppendFlowSkip(nil, 5, 2, []uint64{164, 0}, 100))},
 		{"data-part", (&FlowData{Flow: 5, Seq: 3, End: true, More: true, Data: []byte("xyz")}).Append(nil)},
 		{"open-hints", (&FlowOpen{Flow: 5, Label: []byte("chat"), Arrival: true, HasPriority: true, Priority: 1}).Append(nil)},
