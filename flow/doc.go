@@ -18,9 +18,25 @@
 //		// err ends the loop; an orderly close ends it without one
 //	}
 //
+// # Receiving
+//
+// A message's memory goes back to where it came from with [Message.Release], which is optional: without it the garbage
+// collector has the work. A flow in order of arrival ([Receiver.SetOrdering]) hands over what is complete at once, and
+// one with [Receiver.SetMaxWait] lets a message wait behind a gap for so long and no longer. A message that need not be
+// in memory as a whole is read with [Receiver.NextReader]:
+//
+//	for {
+//		mr, err := r.NextReader(ctx)
+//		if err != nil {
+//			break // io.EOF after the last
+//		}
+//		_, err = io.Copy(file, mr)
+//	}
+//
 // # What slowness causes
 //
-// A receiver that does not read stops its own flow when Config.RecvWindow is full, and no other. The sender of that flow
+// A receiver that does not read stops its own flow when its window is full, and no other. The window is Config.RecvWindow
+// at first and grows up to Config.MaxRecvWindow while the reader keeps up. The sender of that flow
 // sees Send block, or TrySend return [ErrWouldBlock], once Options.SendBuffer is full too. A sender whose path is slow
 // sees the same. Nothing is dropped silently: every message that Send took has a [Receipt], and every receipt comes to
 // exactly one outcome, at the latest when the session ends.
@@ -58,8 +74,8 @@
 // A packet's way through the files: Sender.Send (sender.go) queues a copy and wakes the loop; Mux.Append (mux_send.go)
 // collects it, asks package internal/recovery whether anything may be sent, lets sched.go choose a flow and
 // send_append.go cut a fragment, and notes as items (item.go) what the packet said. At the other end
-// Mux.HandleChunk (mux_recv.go) checks it against the credit granted and recv_flow.go assembles the message for
-// Receiver.Recv. The acknowledgement comes back to internal/recovery, which tells mux_loss.go the fate of each packet;
+// Mux.HandleChunk (mux_recv.go) checks it against the credit granted and recv_flow.go assembles the message, which
+// HandlePacketEnd hands to Receiver.Recv. The acknowledgement comes back to internal/recovery, which tells mux_loss.go the fate of each packet;
 // what was lost is said again, in whatever packet comes next.
 //
 // Loss detection, round-trip times and NewReno follow RFC 9002, acknowledgements RFC 9000 §13.2. The chunks are
@@ -71,10 +87,9 @@
 //
 // # Limitations
 //
-// All messages are reliable and ordered: there are no deadlines, no partial reliability and no delivery in order of
-// arrival yet; the receiver understands abandonment, the sender does not use it. Priorities are strict, so a busy flow
-// starves those below it. Windows do not grow by themselves: a flow is limited to Config.RecvWindow per round trip.
-// A large message is begun when the session's window has room for
-// all of it; smaller ones may pass it by while it waits. A message is handed over whole and must fit
-// into memory.
+// All messages are reliable: there are no deadlines and no partial reliability yet; the receiver understands
+// abandonment and messages in parts, the sender does not use them. Priorities are strict, so a busy flow
+// starves those below it. A large message is begun when the session's window has room for
+// all of it; smaller ones may pass it by while it waits. Windows grow and never shrink. NextReader needs a flow in order,
+// and takes each gap that SetMaxWait passes for an abandoned part.
 package flow
