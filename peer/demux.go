@@ -5,112 +5,113 @@ package peer
 
 import (
 	"net/netip"
-	"sync"
 
 	"github.com/seed-98f0d4c2/runnel/internal/udp"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
-// A datagram is a Runnel packet on its way to a session's loop. Whoever holds it returns buf to the pool.
-type datagram struct {
-	buf  *udp.Buffer
-	n    int
-	via  int32
-	from netip.AddrPort
+// A train is Runnel packets that came one behind the other, on their way to a session's loop.
+type train struct {
+	buf     *udp.Buffer // what b is in; whoever holds the train releases it
+	b       []byte
+	segment int // the size of each packet; the last may be shorter
+	via     int32
+	mark    wire.ECN
+	from    netip.AddrPort
 }
 
-func (d *datagram) bytes() []byte { return d.buf[:d.n] }
+// packets returns how many packets are in the train.
+func (t *train) packets() int { return (len(t.b) + t.segment - 1) / t.segment }
 
-// handleRunnel hands a Runnel packet to its session, named by the session ID in it and not by its address, or to
-// the gate for those that have no session yet. b is the caller's.
-func (e *Endpoint) handleRunnel(via int32, b []byte, from netip.AddrPort) {
-	if len(b) == 0 || len(b) > udp.BufferSize || via == 0 && e.cfg.Policy.RelayOnly {
-		e.drop(dropMalformed)
+// charge is the memory that the train holds, in bytes.
+func (t *train) charge() int { return t.buf.Size() }
+
+// keptWhole is how long a train must be to stay in the buffer that it was read into. A shorter one is copied into a
+// buffer of its size, so that a small packet does not keep 64 KiB from being used.
+const keptWhole = 16 << 10
+
+// handleBatch sorts what one read of a shared socket gave. The datagrams in it have nothing in common but where they
+// came from. Who needs buf for longer retains it.
+func (e *Endpoint) handleBatch(buf *udp.Buffer, r udp.Batch) {
+	if r.N == 0 {
+		e.drop(dropUnknownClass)
 		return
 	}
-	switch b[0] {
+	for b := buf.Bytes()[:r.N]; len(b) > 0; {
+		n := min(r.Segment, len(b))
+		if udp.Classify(b) != udp.Runnel {
+			e.handleDatagram(b[:n], r.From)
+			b = b[n:]
+			continue
+		}
+		if n < len(b) {
+			n = runLength(b, r.Segment)
+		}
+		e.handleRunnel(train{buf: buf, b: b[:n], segment: r.Segment, mark: r.ECN, from: r.From})
+		b = b[n:]
+	}
+}
+
+// runLength returns how many bytes at the start of b are packets of one session.
+func runLength(b []byte, segment int) int {
+	n := min(segment, len(b))
+	sid, ok := wire.PeekSessionID(b[:n])
+	for ok && n < len(b) {
+		next := b[n:min(n+segment, len(b))]
+		if other, is := wire.PeekSessionID(next); !is || other != sid {
+			break
+		}
+		n += len(next)
+	}
+	return n
+}
+
+// handleRunnel hands packets to their session, named by the session ID in them and not by their address, or to the
+// gate for those that have no session yet, which come one by one. The memory is the caller's: it is copied, or t.buf
+// is retained if it is not nil.
+func (e *Endpoint) handleRunnel(t train) {
+	if len(t.b) == 0 || t.via == 0 && e.cfg.Policy.RelayOnly {
+		e.dropped[dropMalformed].Add(uint64(max(t.packets(), 1)))
+		return
+	}
+	switch t.b[0] {
 	case wire.FirstInit, wire.FirstRetry, wire.FirstOpen, wire.FirstAnswer:
-		if via == 0 {
-			e.direct.handle(b, from)
+		if t.via == 0 {
+			e.direct.handle(t.b, t.from)
 		} else {
 			e.drop(dropMalformed)
 		}
 		return
 	}
-	sid, ok := wire.PeekSessionID(b)
+	sid, ok := wire.PeekSessionID(t.b)
 	if !ok {
 		e.drop(dropMalformed)
 		return
 	}
+	n := t.packets()
 	s := e.route(sid)
 	if s == nil {
-		e.drop(dropNoSession)
+		e.dropped[dropNoSession].Add(uint64(n))
 		return
 	}
 	if e.queued.Load() >= maxQueued {
-		e.drop(dropQueueFull)
+		e.dropped[dropQueueFull].Add(uint64(n))
 		return
 	}
-	d := datagram{buf: udp.GetBuffer(), n: len(b), via: via, from: from}
-	copy(d.buf[:], b)
-	e.queued.Add(1)
-	if !s.inbox.put(d) { // the session is slower than its peer; congestion control learns of it by the loss
-		e.queued.Add(-1)
-		udp.PutBuffer(d.buf)
-		e.drop(dropQueueFull)
+	if t.buf != nil && len(t.b) > keptWhole {
+		t.buf.Retain()
+	} else {
+		b := t.b
+		t.buf = udp.GetBuffer(len(b))
+		t.b = t.buf.Bytes()[:copy(t.buf.Bytes(), b)]
+	}
+	charge := int64(t.charge())
+	e.queued.Add(charge)
+	if !s.inbox.put(t) { // the session is slower than its peer; congestion control learns of it by the loss
+		e.queued.Add(-charge)
+		t.buf.Release()
+		e.dropped[dropQueueFull].Add(uint64(n))
 		return
 	}
 	s.notify()
-}
-
-// An inbox is a session's bounded queue of datagrams. It takes no memory while it is empty for long.
-type inbox struct {
-	mu     sync.Mutex
-	queue  []datagram
-	spare  []datagram // what the loop has worked off, to be filled next
-	closed bool
-}
-
-const (
-	maxInbox  = 2048  // datagrams of a session: what a peer may have in flight on a fast path
-	keptInbox = 256   // places kept for the next burst while there is nothing in them
-	maxQueued = 16384 // datagrams of an endpoint, 32 MiB
-)
-
-// put appends d unless the inbox is full or closed.
-func (in *inbox) put(d datagram) bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.closed || len(in.queue) >= maxInbox {
-		return false
-	}
-	in.queue = append(in.queue, d)
-	return true
-}
-
-// take returns all there is. The result is valid until the next call but one.
-func (in *inbox) take() []datagram {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	q := in.queue
-	if len(q) == 0 {
-		if in.spare = nil; cap(in.queue) > keptInbox {
-			in.queue = nil
-		}
-		return nil
-	}
-	in.queue, in.spare = in.spare[:0], q
-	return q
-}
-
-// close empties the inbox, keeps it empty, and returns how many datagrams were in it.
-func (in *inbox) close() int {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	n := len(in.queue)
-	for _, d := range in.queue {
-		udp.PutBuffer(d.buf)
-	}
-	in.queue, in.spare, in.closed = nil, nil, true
-	return n
 }

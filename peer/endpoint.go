@@ -59,7 +59,7 @@ type Endpoint struct {
 	early    earlySignals           // candidates that came before their session
 	inbound  int                    // sessions being established by peers
 	routes   sync.Map               // wire.SessionID → *Session
-	queued   atomic.Int64           // datagrams in the inboxes of sessions
+	queued   atomic.Int64           // bytes of memory in the inboxes of sessions
 	dropped  [numDropReasons]atomic.Uint64
 }
 

@@ -226,7 +226,7 @@ func (e *Endpoint) handleRelayed(via int32, b []byte, from netip.AddrPort) {
 		e.drop(dropUnknownClass)
 		return
 	}
-	e.handleRunnel(via, b, from)
+	e.handleRunnel(train{b: b, segment: len(b), via: via, from: from})
 }
 
 var errRelayGone = errors.New("peer: relay allocation gone")

@@ -11,7 +11,6 @@ import (
 
 	"github.com/seed-98f0d4c2/runnel/flow"
 	"github.com/seed-98f0d4c2/runnel/internal/seal"
-	"github.com/seed-98f0d4c2/runnel/internal/udp"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 	"github.com/seed-98f0d4c2/runnel/mobility"
 	"github.com/seed-98f0d4c2/runnel/signaling"
@@ -30,8 +29,8 @@ const (
 )
 
 const (
-	maxTold   = 256 // posted work beyond which more from outside is dropped
-	sendBurst = 64  // packets sent before the loop looks at its inbox again
+	maxTold    = 256       // posted work beyond which more from outside is dropped
+	receiveMax = 128 << 10 // bytes handled before the loop sends what they ask for
 )
 
 // A Session is a secure association with one peer, named by the peer's key and not by an address, which it outlives.
@@ -87,7 +86,8 @@ type Session struct {
 	peerSeen  time.Time // when the message of the peer was made that this session rests on
 	instance  [16]byte  // the peer's
 	lastHeard time.Time
-	out       []byte
+	taken     []train // from the inbox
+	takenNext int     // the first of them not handled yet
 	outbox    []outgoing
 	sending   bool
 	restarts  int
@@ -113,7 +113,6 @@ func (e *Endpoint) newSession(id ID) *Session {
 		proofFrom: -1,
 		born:      now,
 		lastHeard: now,
-		out:       make([]byte, 0, udp.BufferSize),
 	}
 	s.events.init()
 	s.incoming.init()
@@ -248,15 +247,29 @@ func (s *Session) runPosted(now time.Time) {
 	}
 }
 
-// receive handles what has arrived and reports whether there was anything.
+// receive handles what has arrived, or some of it if it is much, and reports whether there was anything.
 func (s *Session) receive() bool {
-	q := s.inbox.take()
-	now := time.Now() // none of them has arrived later
-	s.e.queued.Add(-int64(len(q)))
-	for _, d := range q {
-		s.handleDatagram(now, d)
+	if s.takenNext == len(s.taken) {
+		s.taken, s.takenNext = s.inbox.take(), 0
 	}
-	return len(q) > 0
+	if len(s.taken) == 0 {
+		return false
+	}
+	now := time.Now() // none of them has arrived later
+	for handled := 0; s.takenNext < len(s.taken) && handled < receiveMax; s.takenNext++ {
+		t := &s.taken[s.takenNext]
+		handled += len(t.b)
+		s.handleTrain(now, t)
+		s.forgetTrain(t)
+	}
+	return true
+}
+
+// forgetTrain gives back what a train holds.
+func (s *Session) forgetTrain(t *train) {
+	s.e.queued.Add(-int64(t.charge()))
+	t.buf.Release()
+	*t = train{}
 }
 
 // nextTimeout returns when the loop must run again at the latest.
@@ -342,6 +355,10 @@ func (s *Session) timeoutError() error {
 // finish lets go of everything; the loop has ended.
 func (s *Session) finish() {
 	s.endSetup()
+	for i := range s.taken[s.takenNext:] {
+		s.forgetTrain(&s.taken[s.takenNext+i])
+	}
+	s.taken, s.takenNext = nil, 0
 	s.e.queued.Add(-int64(s.inbox.close()))
 	s.forgetPaths()
 	for !s.retired() { // such as an offer that came too late for this session and is passed on

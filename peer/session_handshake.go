@@ -5,10 +5,12 @@ package peer
 
 import (
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/pionx/dtlsx"
 	"github.com/seed-98f0d4c2/runnel/internal/seal"
+	"github.com/seed-98f0d4c2/runnel/internal/udp"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 	"github.com/seed-98f0d4c2/runnel/mobility"
 	"github.com/seed-98f0d4c2/runnel/signaling"
@@ -77,20 +79,22 @@ func (s *Session) writeHandshake(k mobility.Key, b []byte) {
 	if s.at.role == seal.Initiator { // so that the answer may be as long as it is
 		pad = handshakePad
 	}
-	s.out = wire.AppendHandshake(s.out[:0], s.at.remoteSID, b, pad)
-	s.write(k, s.out)
+	buf := udp.GetBuffer(max(wire.HandshakeOverhead+len(b), pad))
+	defer buf.Release()
+	pkt := wire.AppendHandshake(buf.Bytes()[:0], s.at.remoteSID, b, pad)
+	s.write(k, pkt, len(pkt), wire.NotECT)
 }
 
 // handleHandshake takes a handshake packet of the peer.
-func (s *Session) handleHandshake(now time.Time, d *datagram) {
-	sid, b, err := wire.ParseHandshake(d.bytes())
+func (s *Session) handleHandshake(now time.Time, pkt []byte, via int32, from netip.AddrPort) {
+	sid, b, err := wire.ParseHandshake(pkt)
 	if err != nil || s.at == nil || sid != s.at.localSID || s.at.hs == nil {
 		s.counts.unexpected++
 		return
 	}
 	at := s.at
 	if s.mob == nil {
-		c := mobility.Candidate{Key: mobility.Key{Via: d.via, Remote: d.from}, Kind: s.kindOf(d.via, d.from)}
+		c := mobility.Candidate{Key: mobility.Key{Via: via, Remote: from}, Kind: s.kindOf(via, from)}
 		if !at.havePath {
 			s.stage = StageHandshake
 			s.mark("handshake", now)
@@ -101,7 +105,7 @@ func (s *Session) handleHandshake(now time.Time, d *datagram) {
 				s.addTarget(now, c, false)
 			}
 			at.path, at.havePath = c, true
-			at.in += d.n
+			at.in += len(pkt)
 		}
 		at.flight, at.sends = at.flight[:0], 0
 	}
@@ -137,7 +141,8 @@ func (s *Session) handshakeDone(now time.Time, at *setup) {
 	s.startPaths(now, at)
 	early := at.early
 	at.early = nil
-	for _, d := range early {
-		s.handleDatagram(now, d)
+	for _, t := range early {
+		s.handleTrain(now, &t)
+		t.buf.Release()
 	}
 }

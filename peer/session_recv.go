@@ -16,25 +16,32 @@ import (
 	"github.com/seed-98f0d4c2/runnel/mobility"
 )
 
-// handleDatagram takes a Runnel packet and gives its buffer back.
-func (s *Session) handleDatagram(now time.Time, d datagram) {
-	b := d.bytes()
+// handleTrain takes the packets of a train one by one.
+func (s *Session) handleTrain(now time.Time, t *train) {
+	for b := t.b; len(b) > 0; {
+		n := min(t.segment, len(b))
+		s.handleDatagram(now, t, b[:n])
+		b = b[n:]
+	}
+}
+
+// handleDatagram takes a Runnel packet of a train.
+func (s *Session) handleDatagram(now time.Time, t *train, b []byte) {
 	if b[0] == wire.FirstHandshake {
-		s.handleHandshake(now, &d)
-		udp.PutBuffer(d.buf)
+		s.handleHandshake(now, b, t.via, t.from)
 		return
 	}
 	if s.keys == nil { // the peer had its keys before us; at most a few packets may wait for ours
-		if s.at != nil && s.phase == phaseSetup && len(s.at.early) < maxEarly {
-			s.at.early = append(s.at.early, d)
+		if s.at != nil && s.phase == phaseSetup && len(s.at.early) < maxEarly && len(b) <= udp.BufferSize {
+			buf := udp.GetBuffer(len(b))
+			early := train{buf: buf, b: buf.Bytes()[:copy(buf.Bytes(), b)], segment: len(b), via: t.via, mark: t.mark, from: t.from}
+			s.at.early = append(s.at.early, early)
 			return
 		}
 		s.counts.unexpected++
-		udp.PutBuffer(d.buf)
 		return
 	}
-	s.handlePacket(now, b, d.via, d.from)
-	udp.PutBuffer(d.buf)
+	s.handlePacket(now, b, t.via, t.from)
 }
 
 // handlePacket takes a protected packet. Nothing in it has an effect before it has authenticated.

@@ -6,9 +6,25 @@ package peer
 import (
 	"time"
 
+	"github.com/seed-98f0d4c2/runnel/internal/udp"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 	"github.com/seed-98f0d4c2/runnel/mobility"
 )
+
+const (
+	sendBurst = 4  // trains sent before the loop looks at its inbox again
+	maxPad    = 64 // bytes that a packet may lack, and be filled up with, to be as long as the others of its train
+)
+
+// An outgoing train is packets for one path, sealed one behind the other, that one system call sends. They are of one
+// size; the last may be shorter, and then nothing can follow it.
+type outgoingTrain struct {
+	buf     *udp.Buffer // what b is in
+	b       []byte
+	segment int
+	key     mobility.Key
+	mark    wire.ECN
+}
 
 // send sends what the machines want sent, and reports whether it stopped before they were through.
 func (s *Session) send(now time.Time) (more bool) {
@@ -20,78 +36,133 @@ func (s *Session) send(now time.Time) (more bool) {
 	if s.phase >= phaseLinger {
 		return false
 	}
+	t := outgoingTrain{key: s.mob.Current().Key}
 	for range sendBurst {
-		if !s.sendPacket(now, ping) {
-			return false
+		more = s.sendTrain(now, &t, ping)
+		if !more {
+			break
 		}
 		ping = false
 		now = time.Now() // what is sent late must not count as sent early
 	}
-	return true
+	if t.buf != nil {
+		t.buf.Release()
+	}
+	return more
 }
 
-// sendPacket builds one packet for the current path and sends it, unless there is nothing to send or nothing may
-// be sent. A packet is built as if there were something, and dropped if it came out empty.
-func (s *Session) sendPacket(now time.Time, ping bool) bool {
-	k := s.mob.Current().Key
-	if s.mob.Budget(k) < s.maxPacket() {
-		return false
+// sendTrain sends as many packets as go into one train, and reports whether there may be more to send.
+func (s *Session) sendTrain(now time.Time, t *outgoingTrain, ping bool) (more bool) {
+	for n := range udp.MaxSegments {
+		limit := s.maxPacket()
+		if len(t.b)+limit > udp.MaxTrain || s.mob.Budget(t.key)-len(t.b) < limit {
+			more = n > 0
+			break
+		}
+		if t.buf == nil {
+			t.buf = udp.GetBuffer(udp.MaxBatch) // held only while sending: an idle session has none
+			t.b = t.buf.Bytes()[:0]
+		}
+		pkt := s.buildPacket(now, t.b[len(t.b):], limit, len(t.b) == 0 && ping)
+		if pkt == nil {
+			break
+		}
+		more = true
+		switch {
+		case len(t.b) == 0:
+			t.segment = len(pkt)
+		case len(pkt) > t.segment: // it does not go into this train but begins the next
+			s.flush(now, t)
+			t.b = t.b[:copy(t.b[:len(pkt)], pkt)]
+			t.segment = len(pkt)
+			continue
+		}
+		t.b = t.b[:len(t.b)+len(pkt)]
+		if len(pkt) < t.segment {
+			break
+		}
 	}
-	pn, hdr := s.beginPacket()
-	limit := s.maxPacket() - s.keys.Overhead()
+	s.flush(now, t)
+	return more
+}
+
+// flush sends the train, which is empty then.
+func (s *Session) flush(now time.Time, t *outgoingTrain) {
+	if len(t.b) == 0 {
+		return
+	}
+	s.write(t.key, t.b, t.segment, t.mark)
+	s.mob.HandleSent(now, t.key, len(t.b))
+	t.b = t.b[:0]
+}
+
+// buildPacket builds a packet of at most limit bytes for the current path in b, which is empty and has room for it, and
+// seals it. It returns nil if there is nothing to send or nothing may be sent: a packet is built as if there were
+// something, and dropped if it came out empty.
+func (s *Session) buildPacket(now time.Time, b []byte, limit int, ping bool) []byte {
+	pn := s.keys.NextPN()
+	b = s.appendHeader(b, pn)
+	hdr := len(b)
+	limit -= s.keys.Overhead()
 	driver := false
 	if s.proofDue() {
-		s.out = append(s.out, s.proof...)
+		b = append(b, s.proof...)
 		driver = s.proofFrom < 0 // its loss is repaired by the machine's probes, which carry it again
 	}
 	if ping {
-		s.out = wire.AppendChunk(s.out, wire.ChunkPing, nil)
+		b = wire.AppendChunk(b, wire.ChunkPing, nil)
 		driver = true
 	}
-	start := len(s.out)
-	s.out = s.mux.Append(now, pn, s.out, limit)
-	if len(s.out) == start && !driver {
-		return false
+	start := len(b)
+	b = s.mux.Append(now, pn, b, limit)
+	if len(b) == start && !driver {
+		return nil
 	}
-	s.finishPacket(now, k, pn, hdr, driver)
-	return true
+	if lack := limit - len(b); 0 < lack && lack <= maxPad {
+		b = b[:limit]
+		clear(b[limit-lack:]) // PADDING is zero
+	}
+	return s.seal(now, b, hdr, pn, driver)
 }
 
-// beginPacket starts a packet in s.out and returns its number and the length of its header.
-func (s *Session) beginPacket() (pn uint64, hdr int) {
-	pn = s.keys.NextPN()
-	s.out = wire.AppendHeader(s.out[:0], s.remote, s.keys.KeyPhase(), pn, s.mux.LargestAcked())
-	return pn, len(s.out)
+// appendHeader appends the header of packet pn.
+func (s *Session) appendHeader(b []byte, pn uint64) []byte {
+	return wire.AppendHeader(b, s.remote, s.keys.KeyPhase(), pn, s.mux.LargestAcked())
 }
 
-// finishPacket seals the packet in s.out and sends it by k. driver says that it carries an ack-eliciting chunk
-// that is not the flow machine's.
-func (s *Session) finishPacket(now time.Time, k mobility.Key, pn uint64, hdr int, driver bool) {
-	pkt := s.keys.Seal(s.out, hdr, pn)
+// seal seals a packet in place, and counts it as sent; it returns nil if the keys are exhausted. driver says that it
+// carries an ack-eliciting chunk that is not the flow machine's.
+func (s *Session) seal(now time.Time, b []byte, hdr int, pn uint64, driver bool) []byte {
+	pkt := s.keys.Seal(b, hdr, pn)
 	if pkt == nil { // later: whoever calls may be about to end the session himself
 		s.post(func(now time.Time) { s.end(now, &CloseError{Code: CodeExhausted}, false) })
-		return
+		return nil
 	}
 	if s.proofFrom < 0 && s.proof != nil {
 		s.proofFrom = int64(pn)
 	}
-	s.out = pkt[:0]
-	s.write(k, pkt)
 	s.mux.Sent(now, pn, len(pkt), driver)
-	s.mob.HandleSent(now, k, len(pkt))
 	s.counts.packetsSent++
 	s.counts.bytesSent += uint64(len(pkt))
+	return pkt
 }
 
 // sendAlone sends a packet with one chunk by k, which need not be the current path. It is neither paced nor
 // counted against the congestion window.
 func (s *Session) sendAlone(now time.Time, k mobility.Key, chunk []byte) {
-	pn, hdr := s.beginPacket()
+	buf := udp.GetBuffer(udp.BufferSize)
+	defer buf.Release()
+	pn := s.keys.NextPN()
+	b := s.appendHeader(buf.Bytes()[:0], pn)
+	hdr := len(b)
 	if s.proofDue() && k == s.mob.Current().Key { // other paths are sent as little as possible
-		s.out = append(s.out, s.proof...)
+		b = append(b, s.proof...)
 	}
-	s.out = append(s.out, chunk...)
-	s.finishPacket(now, k, pn, hdr, false)
+	b = append(b, chunk...)
+	if pkt := s.seal(now, b, hdr, pn, false); pkt != nil {
+		s.write(k, pkt, len(pkt), wire.NotECT)
+		s.mob.HandleSent(now, k, len(pkt))
+	}
 }
 
 // proofDue says whether the peer has yet to acknowledge a packet with our proof of identity. Every packet carries
@@ -110,9 +181,11 @@ func (s *Session) proofDue() bool {
 // maxPacket is the largest UDP payload sent, in bytes.
 func (s *Session) maxPacket() int { return wire.DefaultDatagram }
 
-// write sends b by k. An error is like a lost packet: the machines find out.
-func (s *Session) write(k mobility.Key, b []byte) {
-	if err := s.e.write(k.Via, b, k.Remote); err != nil {
-		s.counts.writeErrors++
+// write sends the packets in b, of segment bytes each but for the last, by k. An error is like a lost packet: the
+// machines find out.
+func (s *Session) write(k mobility.Key, b []byte, segment int, mark wire.ECN) {
+	sent, err := s.e.writeBatch(k.Via, b, segment, k.Remote, mark)
+	if err != nil {
+		s.counts.writeErrors += uint64((len(b)+segment-1)/segment - sent)
 	}
 }

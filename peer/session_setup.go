@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/seal"
-	"github.com/seed-98f0d4c2/runnel/internal/udp"
 	"github.com/seed-98f0d4c2/runnel/mobility"
 	"github.com/seed-98f0d4c2/runnel/signaling"
 )
@@ -390,8 +389,8 @@ func (s *Session) dropSetup() {
 }
 
 func (at *setup) dropEarly() {
-	for _, d := range at.early {
-		udp.PutBuffer(d.buf)
+	for _, t := range at.early {
+		t.buf.Release()
 	}
 	at.early = nil
 }

@@ -62,7 +62,7 @@ type setup struct {
 	flight   [][]byte // what we have sent since the peer was last heard
 	sends    int      // how often it went out on path
 	in, out  int      // bytes of handshake packets on path; the listener sends three times what it got there at most
-	early    []datagram
+	early    []train
 	resendAt time.Time
 }
 

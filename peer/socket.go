@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-98f0d4c2/runnel/internal/pionx/stunx"
 	"github.com/seed-98f0d4c2/runnel/internal/udp"
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
 // A socket is one UDP socket of an endpoint; there is one for each address family.
@@ -74,20 +75,34 @@ func (e *Endpoint) writeDirect(b []byte, to netip.AddrPort) error {
 	return s.conn.WriteTo(b, to)
 }
 
-// write sends b by binding via: 0 is the endpoint's own sockets, any other a relay allocation. It does not block
-// beyond what a UDP send does.
-func (e *Endpoint) write(via int32, b []byte, to netip.AddrPort) error {
+// writeBatch sends the packets in b, of segment bytes each but for the last, by binding via: 0 is the endpoint's own
+// sockets, any other a relay allocation. It returns how many were taken, and does not block beyond what a UDP send does.
+func (e *Endpoint) writeBatch(via int32, b []byte, segment int, to netip.AddrPort, mark wire.ECN) (sent int, err error) {
 	if via == 0 {
-		return e.writeDirect(b, to)
+		s := e.socketFor(to.Addr())
+		if s == nil {
+			return 0, errNoSocket
+		}
+		return s.conn.WriteBatch(b, segment, to, mark)
 	}
-	return e.relays.write(via, b, to)
+	for len(b) > 0 {
+		n := min(segment, len(b))
+		if e := e.relays.write(via, b[:n], to); e == nil {
+			sent++
+		} else if err == nil {
+			err = e
+		}
+		b = b[n:]
+	}
+	return sent, err
 }
 
 // readLoop owns reading from s until it is closed.
 func (e *Endpoint) readLoop(s *socket) {
-	buf := make([]byte, udp.BufferSize)
+	buf := udp.GetBuffer(udp.MaxBatch)
+	defer func() { buf.Release() }()
 	for {
-		n, from, err := s.conn.ReadFrom(buf)
+		r, err := s.conn.ReadBatch(buf.Bytes())
 		if err != nil {
 			if isClosed(err) || !udp.Temporary(err) {
 				if e.ctx.Err() == nil {
@@ -97,16 +112,18 @@ func (e *Endpoint) readLoop(s *socket) {
 			}
 			continue
 		}
-		e.handleDatagram(buf[:n], from)
+		e.handleBatch(buf, r)
+		if buf.Shared() { // by sessions, with what was in it
+			buf.Release()
+			buf = udp.GetBuffer(udp.MaxBatch)
+		}
 	}
 }
 
-// handleDatagram sorts a datagram of the shared socket by its first byte (RFC 7983, RFC 9443). b is reused by the
-// caller.
+// handleDatagram sorts a datagram of the shared socket that is no packet of ours by its first byte (RFC 7983,
+// RFC 9443). b is reused by the caller.
 func (e *Endpoint) handleDatagram(b []byte, from netip.AddrPort) {
 	switch udp.Classify(b) {
-	case udp.Runnel:
-		e.handleRunnel(0, b, from)
 	case udp.STUN:
 		if !stunx.Sane(b) {
 			e.drop(dropBadSTUN)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 )
 
 // addrPortConn is what *net.UDPConn, and any virtual socket that cares, offers to avoid net.Addr and its
@@ -16,37 +17,64 @@ type addrPortConn interface {
 	WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error)
 }
 
+// messageConn is what *net.UDPConn offers for datagrams with control messages.
+type messageConn interface {
+	ReadMsgUDPAddrPort(b, oob []byte) (n, oobn, flags int, from netip.AddrPort, err error)
+	WriteMsgUDPAddrPort(b, oob []byte, to netip.AddrPort) (n, oobn int, err error)
+}
+
 // A Conn is a datagram socket, real or virtual, that speaks [netip.AddrPort]. Its methods may be called from any
 // goroutine; one goroutine should read.
 type Conn struct {
 	pc   net.PacketConn
 	fast addrPortConn // nil if pc only knows net.Addr
+	msgs messageConn  // nil if there is no use for control messages
+	v6   bool
+
+	// What the kernel does for us. It is found out when the socket is opened, and given up for good when the kernel
+	// turns out to refuse it.
+	segments atomic.Bool // sends trains (UDP_SEGMENT)
+	marks    atomic.Bool // sends ECN marks
 }
 
-// New returns a Conn for pc and takes ownership of it. With a *net.UDPConn nothing is allocated per datagram.
+// New returns a Conn for pc and takes ownership of it. With a *net.UDPConn nothing is allocated per datagram, datagrams
+// are not fragmented on the way if the system can be told so, and trains and ECN marks are used as far as the system
+// has them; nobody else should read from such a socket, for what arrives may be a train.
 func New(pc net.PacketConn) *Conn {
 	c := &Conn{pc: pc}
 	c.fast, _ = pc.(addrPortConn)
+	u, ok := pc.(*net.UDPConn)
+	if !ok {
+		return c
+	}
+	c.v6 = !c.LocalAddr().Addr().Is4()
+	rc, err := u.SyscallConn()
+	if err != nil {
+		return c
+	}
+	var o offloads
+	_ = rc.Control(func(fd uintptr) {
+		dontFragment(fd, c.v6)
+		o = enableOffloads(fd, c.v6)
+	})
+	if o.segments || o.coalesces || o.marks {
+		c.msgs = u
+		c.segments.Store(o.segments)
+		c.marks.Store(o.marks)
+	}
 	return c
 }
 
-// ReadFrom reads one datagram into b and returns its length and source. It blocks until one arrives or the Conn is
-// closed; see [Temporary] for errors after which reading may go on.
-func (c *Conn) ReadFrom(b []byte) (int, netip.AddrPort, error) {
-	if c.fast != nil {
-		n, from, err := c.fast.ReadFromUDPAddrPort(b)
-		return n, unmap(from), err
-	}
-	n, addr, err := c.pc.ReadFrom(b)
-	if err != nil {
-		return n, netip.AddrPort{}, err
-	}
-	from, err := addrPort(addr)
-	return n, from, err
+// offloads says what the kernel does for a socket.
+type offloads struct {
+	segments  bool // cuts trains that we send
+	coalesces bool // joins what arrives into trains
+	marks     bool // sends and reports ECN marks
 }
 
-// WriteTo sends b as one datagram. It does not keep b. It may block for a moment when the socket's buffer is full.
-// An error says that this datagram was not sent; other destinations may well work.
+// WriteTo sends b as one datagram without an ECN mark. It does not keep b. It may block for a moment when the socket's
+// buffer is full. An error says that this datagram was not sent; other destinations may well work. A datagram that is
+// too long for the path is such an error (see [TooLong]).
 func (c *Conn) WriteTo(b []byte, to netip.AddrPort) error {
 	to = unmap(to)
 	if c.fast != nil {

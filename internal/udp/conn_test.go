@@ -55,15 +55,14 @@ func TestConn(t *testing.T) {
 				if err := a.WriteTo([]byte("hello"), b.LocalAddr()); err != nil {
 					t.Fatalf("WriteTo: %v", err)
 				}
-				buf := GetBuffer()
-				defer PutBuffer(buf)
-				n, from, err := b.ReadFrom(buf[:])
-				if err != nil || string(buf[:n]) != "hello" || from != a.LocalAddr() {
-					t.Errorf("ReadFrom = %q, %v, %v; want hello from %v", buf[:n], from, err, a.LocalAddr())
+				buf := make([]byte, MaxBatch)
+				r, err := b.ReadBatch(buf)
+				if err != nil || string(buf[:r.N]) != "hello" || r.Segment != 5 || r.From != a.LocalAddr() {
+					t.Errorf("ReadBatch = %+v, %v with %q; want hello from %v", r, err, buf[:r.N], a.LocalAddr())
 				}
 				b.Close()
-				if _, _, err := b.ReadFrom(buf[:]); !errors.Is(err, net.ErrClosed) || Temporary(err) {
-					t.Errorf("ReadFrom after Close = %v (temporary %v), want net.ErrClosed, not temporary", err, Temporary(err))
+				if _, err := b.ReadBatch(buf); !errors.Is(err, net.ErrClosed) || Temporary(err) {
+					t.Errorf("ReadBatch after Close = %v (temporary %v), want net.ErrClosed, not temporary", err, Temporary(err))
 				}
 			})
 		}
@@ -81,8 +80,8 @@ func TestConnUnmaps(t *testing.T) {
 		t.Fatalf("WriteTo(%v): %v", to, err)
 	}
 	var buf [8]byte
-	if _, from, err := b.ReadFrom(buf[:]); err != nil || from.Addr().Is4In6() {
-		t.Errorf("ReadFrom = %v, %v; want an IPv4 address", from, err)
+	if r, err := b.ReadBatch(buf[:]); err != nil || r.From.Addr().Is4In6() {
+		t.Errorf("ReadBatch = %+v, %v; want an IPv4 address", r, err)
 	}
 	if got := unmap(to); got != b.LocalAddr() {
 		t.Errorf("unmap(%v) = %v, want %v", to, got, b.LocalAddr())
@@ -106,15 +105,15 @@ func TestConnSurvivesICMP(t *testing.T) {
 	}
 	var buf [8]byte
 	for {
-		n, _, err := a.ReadFrom(buf[:])
+		r, err := a.ReadBatch(buf[:])
 		if err == nil {
-			if string(buf[:n]) != "y" {
-				t.Errorf("got %q, want y", buf[:n])
+			if string(buf[:r.N]) != "y" {
+				t.Errorf("got %q, want y", buf[:r.N])
 			}
 			return
 		}
 		if !Temporary(err) {
-			t.Fatalf("ReadFrom: %v, which is not temporary", err)
+			t.Fatalf("ReadBatch: %v, which is not temporary", err)
 		}
 	}
 }
@@ -259,14 +258,14 @@ func TestNoAllocationsPerDatagram(t *testing.T) {
 	to := b.LocalAddr()
 	msg := make([]byte, 1200)
 	n := testing.AllocsPerRun(100, func() {
-		buf := GetBuffer()
+		buf := GetBuffer(MaxBatch)
 		if err := a.WriteTo(msg, to); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := b.ReadFrom(buf[:]); err != nil {
+		if _, err := b.ReadBatch(buf.Bytes()); err != nil {
 			t.Fatal(err)
 		}
-		PutBuffer(buf)
+		buf.Release()
 	})
 	if n != 0 {
 		t.Errorf("a datagram sent and received allocates %v times, want 0", n)
@@ -277,14 +276,14 @@ func BenchmarkLoopback(b *testing.B) {
 	x, y := New(listen(b, "udp4")), New(listen(b, "udp4"))
 	to := y.LocalAddr()
 	msg := make([]byte, 1200)
-	var buf Buffer
+	buf := make([]byte, MaxBatch)
 	b.SetBytes(int64(len(msg)))
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := x.WriteTo(msg, to); err != nil {
 			b.Fatal(err)
 		}
-		if _, _, err := y.ReadFrom(buf[:]); err != nil {
+		if _, err := y.ReadBatch(buf); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -7,20 +7,27 @@
 //	pc, err := udp.Listen(ctx, "udp4", netip.AddrPort{}) // or the socket of a virtual network
 //	c := udp.New(pc)
 //	for {
-//		buf := udp.GetBuffer()
-//		n, from, err := c.ReadFrom(buf[:])
+//		buf := udp.GetBuffer(udp.MaxBatch)
+//		r, err := c.ReadBatch(buf.Bytes())
 //		if err != nil {
-//			udp.PutBuffer(buf)
+//			buf.Release()
 //			if udp.Temporary(err) {
 //				continue
 //			}
 //			return err
 //		}
-//		switch udp.Classify(buf[:n]) {
-//		case udp.Runnel: // hand buf on; whoever is last to use it calls PutBuffer
-//		case udp.STUN, udp.TURNChannel: // …
+//		for p := range slices.Chunk(buf.Bytes()[:r.N], r.Segment) {
+//			switch udp.Classify(p) {
+//			case udp.Runnel: // hand p on with a reference to buf; whoever has it calls Release
+//			case udp.STUN, udp.TURNChannel: // …
+//			}
 //		}
+//		buf.Release()
 //	}
+//
+// On Linux a system call moves a train of datagrams where the kernel can do that (UDP_SEGMENT, UDP_GRO), which costs a
+// tenth of one call for each, and ECN marks are set and read. Elsewhere, and where the kernel refuses, the same calls
+// move one datagram at a time. Datagrams are never fragmented on Linux, macOS and Windows.
 //
 // An endpoint owns one socket per address family for everything: Runnel packets, STUN, TURN and media (RFC 7983,
 // RFC 9443). A [Pipe] makes one server behind that socket look like a socket of its own, for clients that want one.
@@ -30,9 +37,6 @@
 //
 // # Limitations
 //
-// One system call moves one datagram. Batches (recvmmsg, sendmmsg) and segmentation offload (UDP_SEGMENT, UDP_GRO)
-// belong into [Conn], as methods that take many datagrams next to the two that take one: the loop that reads a
-// socket hands over buffer by buffer already, and nothing outside this package sees the socket.
-//
-// The don't-fragment bit and ECN marks are left as the operating system sets them.
+// Datagrams to or from different addresses take a system call each (there is no recvmmsg and no sendmmsg). macOS and
+// Windows move one datagram at a time and have no ECN marks here.
 package udp

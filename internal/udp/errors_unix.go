@@ -22,3 +22,16 @@ func temporary(no syscall.Errno) bool {
 	}
 	return false
 }
+
+func tooLong(no syscall.Errno) bool { return no == syscall.EMSGSIZE }
+
+// unable reports whether a kernel that cannot cut a train or set a mark may have said so. EIO is what Linux says when
+// the interface has no checksum offload, EINVAL when the traffic is transformed on its way (IPsec), and what old
+// kernels say to everything they do not know.
+func unable(no syscall.Errno) bool {
+	switch no {
+	case syscall.EIO, syscall.EINVAL, syscall.EMSGSIZE, syscall.EOPNOTSUPP, syscall.ENOPROTOOPT:
+		return true
+	}
+	return false
+}

@@ -30,3 +30,8 @@ func temporary(no syscall.Errno) bool {
 	}
 	return false
 }
+
+func tooLong(no syscall.Errno) bool { return no == wsaEMSGSIZE || no == syscall.EMSGSIZE }
+
+// unable reports whether the system refused what was asked of it besides sending, which here is nothing.
+func unable(syscall.Errno) bool { return false }

@@ -63,13 +63,13 @@ func (p *Pipe) Deliver(b []byte, from netip.AddrPort) bool {
 		p.dropped.Add(1)
 		return false
 	}
-	d := datagram{GetBuffer(), len(b)}
-	copy(d.buf[:], b)
+	d := datagram{GetBuffer(len(b)), len(b)}
+	copy(d.buf.Bytes(), b)
 	select {
 	case p.queue <- d:
 		return true
 	default:
-		PutBuffer(d.buf)
+		d.buf.Release()
 		p.dropped.Add(1)
 		return false
 	}
@@ -91,8 +91,8 @@ func (p *Pipe) ReadFrom(b []byte) (int, net.Addr, error) {
 	}
 	select {
 	case d := <-p.queue:
-		n := copy(b, d.buf[:d.n])
-		PutBuffer(d.buf)
+		n := copy(b, d.buf.Bytes()[:d.n])
+		d.buf.Release()
 		return n, net.UDPAddrFromAddrPort(p.remote), nil
 	case <-p.done:
 		return 0, nil, p.opError("read", net.ErrClosed)
