@@ -292,7 +292,7 @@ func (s *Session) nextTimeout() time.Time {
 			next = earliest(next, s.lastHeard.Add(s.e.cfg.IdleTimeout))
 		}
 	}
-	if s.mob.Budget(s.mob.Current().Key) >= s.maxPacket() { // else nothing could be done about it
+	if s.mob.Budget(s.mob.Current().Key) >= s.mux.MaxPacket() { // else nothing could be done about it
 		next = earliest(next, s.mux.NextTimeout())
 	}
 	return earliest(next, s.mob.NextTimeout())

@@ -60,11 +60,22 @@ func (s *Session) startPaths(now time.Time, at *setup) {
 		Rand:      func(b []byte) { _, _ = rand.Read(b) },
 	})
 	s.mob.HandleSent(now, at.path.Key, at.out)
+	s.mux.ResetPath(now, s.pathInfo(s.mob.Current()))
 	for _, t := range at.targets {
 		if t.Key != at.path.Key && (t.Kind == mobility.Relayed || at.checked) {
 			s.mob.HandleCandidate(now, t.Candidate)
 		}
 	}
+}
+
+// pathInfo is what is known of a path before it is used. A relay adds to every packet what the path may not have room
+// for, and cannot say how much that is in all: nothing larger is tried there.
+func (s *Session) pathInfo(p mobility.Path) flow.PathInfo {
+	info := flow.PathInfo{RTT: p.RTT}
+	if sock := s.e.socketFor(p.Key.Remote.Addr()); sock != nil && p.Kind == mobility.Direct {
+		info.MaxPacket = sock.conn.MaxPayload(p.Key.Remote.Addr())
+	}
+	return info
 }
 
 // pathKey names the way that a packet came by. A way that leads to the peer's relay is introduced as relayed
@@ -111,7 +122,7 @@ func (s *Session) switchPath(now time.Time, a mobility.Action) {
 	to := s.mob.Current()
 	s.log.Info("path changed", slog.String("from", a.From.Kind.String()), slog.Any("from_addr", a.From.Remote),
 		slog.String("to", to.Kind.String()), slog.Any("to_addr", to.Remote), slog.String("why", a.Why))
-	s.mux.ResetPath(now, flow.PathInfo{RTT: to.RTT})
+	s.mux.ResetPath(now, s.pathInfo(to))
 	s.counts.pathChanges++
 	s.events.pathChanged(PathChanged{From: s.pathOf(a.From), To: s.pathOf(to), Why: a.Why})
 	if to.Kind == mobility.Direct && s.phase == phaseReady {

@@ -7,7 +7,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"log/slog"
-	"net/netip"
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/seal"
@@ -41,11 +40,11 @@ func (s *Session) handleDatagram(now time.Time, t *train, b []byte) {
 		s.counts.unexpected++
 		return
 	}
-	s.handlePacket(now, b, t.via, t.from)
+	s.handlePacket(now, t, b)
 }
 
 // handlePacket takes a protected packet. Nothing in it has an effect before it has authenticated.
-func (s *Session) handlePacket(now time.Time, b []byte, via int32, from netip.AddrPort) {
+func (s *Session) handlePacket(now time.Time, t *train, b []byte) {
 	h, err := wire.ParseHeader(b)
 	if err != nil || h.SID != s.local {
 		s.counts.malformed++
@@ -76,8 +75,8 @@ func (s *Session) handlePacket(now time.Time, b []byte, via int32, from netip.Ad
 	if s.phase == phaseGone {
 		return
 	}
-	s.mob.HandleReceived(now, s.pathKey(now, via, from), len(b), newest)
-	s.handlePayload(now, pn, payload, mobility.Key{Via: via, Remote: from})
+	s.mob.HandleReceived(now, s.pathKey(now, t.via, t.from), len(b), newest)
+	s.handlePayload(now, pn, payload, t)
 }
 
 // isProbe says whether a packet only tries a path (RFC 9000 §9.1).
@@ -95,8 +94,8 @@ func isProbe(payload []byte) bool {
 	return false
 }
 
-// handlePayload takes the chunks of a packet.
-func (s *Session) handlePayload(now time.Time, pn uint64, payload []byte, k mobility.Key) {
+// handlePayload takes the chunks of a packet, which came with a train.
+func (s *Session) handlePayload(now time.Time, pn uint64, payload []byte, from *train) {
 	eliciting := false
 	for len(payload) > 0 {
 		t, body, rest, err := wire.NextChunk(payload)
@@ -119,7 +118,7 @@ func (s *Session) handlePayload(now time.Time, pn uint64, payload []byte, k mobi
 			s.counts.unexpected++
 			return
 		}
-		if err := s.handleChunk(now, t, body, k); err != nil {
+		if err := s.handleChunk(now, t, body, mobility.Key{Via: from.via, Remote: from.from}); err != nil {
 			s.violation(now, err)
 			return
 		}
@@ -128,7 +127,7 @@ func (s *Session) handlePayload(now time.Time, pn uint64, payload []byte, k mobi
 		}
 	}
 	if s.proven {
-		s.mux.HandlePacketEnd(now, pn, eliciting, wire.NotECT)
+		s.mux.HandlePacketEnd(now, pn, eliciting, from.mark)
 		if s.mux.LargestAcked() >= 0 {
 			s.keys.HandleAcked(uint64(s.mux.LargestAcked()))
 		}

@@ -37,6 +37,9 @@ func (s *Session) send(now time.Time) (more bool) {
 		return false
 	}
 	t := outgoingTrain{key: s.mob.Current().Key}
+	if size := s.mux.MTUProbe(now); size > 0 && s.mob.Budget(t.key) >= size {
+		s.sendMTUProbe(now, t.key, size)
+	}
 	for range sendBurst {
 		more = s.sendTrain(now, &t, ping)
 		if !more {
@@ -54,7 +57,7 @@ func (s *Session) send(now time.Time) (more bool) {
 // sendTrain sends as many packets as go into one train, and reports whether there may be more to send.
 func (s *Session) sendTrain(now time.Time, t *outgoingTrain, ping bool) (more bool) {
 	for n := range udp.MaxSegments {
-		limit := s.maxPacket()
+		limit, mark := s.mux.MaxPacket(), s.mux.ECN()
 		if len(t.b)+limit > udp.MaxTrain || s.mob.Budget(t.key)-len(t.b) < limit {
 			more = n > 0
 			break
@@ -62,6 +65,10 @@ func (s *Session) sendTrain(now time.Time, t *outgoingTrain, ping bool) (more bo
 		if t.buf == nil {
 			t.buf = udp.GetBuffer(udp.MaxBatch) // held only while sending: an idle session has none
 			t.b = t.buf.Bytes()[:0]
+		}
+		if mark != t.mark {
+			s.flush(now, t)
+			t.mark = mark
 		}
 		pkt := s.buildPacket(now, t.b[len(t.b):], limit, len(t.b) == 0 && ping)
 		if pkt == nil {
@@ -122,7 +129,11 @@ func (s *Session) buildPacket(now time.Time, b []byte, limit int, ping bool) []b
 		b = b[:limit]
 		clear(b[limit-lack:]) // PADDING is zero
 	}
-	return s.seal(now, b, hdr, pn, driver)
+	pkt := s.seal(b, hdr, pn)
+	if pkt != nil {
+		s.mux.Sent(now, pn, len(pkt), driver)
+	}
+	return pkt
 }
 
 // appendHeader appends the header of packet pn.
@@ -130,9 +141,8 @@ func (s *Session) appendHeader(b []byte, pn uint64) []byte {
 	return wire.AppendHeader(b, s.remote, s.keys.KeyPhase(), pn, s.mux.LargestAcked())
 }
 
-// seal seals a packet in place, and counts it as sent; it returns nil if the keys are exhausted. driver says that it
-// carries an ack-eliciting chunk that is not the flow machine's.
-func (s *Session) seal(now time.Time, b []byte, hdr int, pn uint64, driver bool) []byte {
+// seal seals a packet in place, and counts it as sent; it returns nil if the keys are exhausted.
+func (s *Session) seal(b []byte, hdr int, pn uint64) []byte {
 	pkt := s.keys.Seal(b, hdr, pn)
 	if pkt == nil { // later: whoever calls may be about to end the session himself
 		s.post(func(now time.Time) { s.end(now, &CloseError{Code: CodeExhausted}, false) })
@@ -141,7 +151,6 @@ func (s *Session) seal(now time.Time, b []byte, hdr int, pn uint64, driver bool)
 	if s.proofFrom < 0 && s.proof != nil {
 		s.proofFrom = int64(pn)
 	}
-	s.mux.Sent(now, pn, len(pkt), driver)
 	s.counts.packetsSent++
 	s.counts.bytesSent += uint64(len(pkt))
 	return pkt
@@ -159,8 +168,10 @@ func (s *Session) sendAlone(now time.Time, k mobility.Key, chunk []byte) {
 		b = append(b, s.proof...)
 	}
 	b = append(b, chunk...)
-	if pkt := s.seal(now, b, hdr, pn, false); pkt != nil {
-		s.write(k, pkt, len(pkt), wire.NotECT)
+	mark := s.mux.ECN()
+	if pkt := s.seal(b, hdr, pn); pkt != nil {
+		s.mux.Sent(now, pn, len(pkt), false)
+		s.write(k, pkt, len(pkt), mark)
 		s.mob.HandleSent(now, k, len(pkt))
 	}
 }
@@ -178,8 +189,24 @@ func (s *Session) proofDue() bool {
 	return true
 }
 
-// maxPacket is the largest UDP payload sent, in bytes.
-func (s *Session) maxPacket() int { return wire.DefaultDatagram }
+// sendMTUProbe sends a packet of a size that the path may or may not carry.
+func (s *Session) sendMTUProbe(now time.Time, k mobility.Key, size int) {
+	buf := udp.GetBuffer(size)
+	defer buf.Release()
+	pn := s.keys.NextPN()
+	b := s.appendHeader(buf.Bytes()[:0], pn)
+	hdr := len(b)
+	b = wire.AppendChunk(b, wire.ChunkPing, nil)
+	pad := len(b)
+	b = b[:size-s.keys.Overhead()]
+	clear(b[pad:]) // PADDING is zero
+	mark := s.mux.ECN()
+	if pkt := s.seal(b, hdr, pn); pkt != nil {
+		s.mux.SentProbe(now, pn, len(pkt))
+		s.write(k, pkt, len(pkt), mark)
+		s.mob.HandleSent(now, k, len(pkt))
+	}
+}
 
 // write sends the packets in b, of segment bytes each but for the last, by k. An error is like a lost packet: the
 // machines find out.
