@@ -211,8 +211,8 @@ func (s *Session) start() { s.e.wg.Go(s.loop) }
 // until the next event or the earliest of their timeouts.
 func (s *Session) loop() {
 	defer s.finish()
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
+	var alarm alarm
+	defer alarm.stop()
 	for {
 		s.runPosted(time.Now())
 		more := s.receive()
@@ -225,14 +225,10 @@ func (s *Session) loop() {
 		if more {
 			continue
 		}
-		next := s.nextTimeout()
-		if next.IsZero() {
-			next = now.Add(time.Hour)
-		}
-		timer.Reset(next.Sub(now))
 		select {
 		case <-s.wake:
-		case <-timer.C:
+		case <-alarm.at(now, s.nextTimeout()):
+			alarm.rang()
 		}
 	}
 }
@@ -331,10 +327,12 @@ func (s *Session) handleTimeouts(now time.Time) {
 			return
 		}
 	}
-	probes := s.mux.Stats().ProbeTimeouts
-	s.mux.HandleTimeout(now)
-	if s.mux.Stats().ProbeTimeouts != probes { // what was sent by the current path is not acknowledged
-		s.mob.HandleStall(now)
+	if due(s.mux.NextTimeout()) {
+		probes := s.mux.Stats().ProbeTimeouts
+		s.mux.HandleTimeout(now)
+		if s.mux.Stats().ProbeTimeouts != probes { // what was sent by the current path is not acknowledged
+			s.mob.HandleStall(now)
+		}
 	}
 	s.mob.HandleTimeout(now)
 	s.handleCloseTimeouts(now)
