@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-98f0d4c2/runnel/flow"
 	"github.com/seed-98f0d4c2/runnel/internal/seal"
+	"github.com/seed-98f0d4c2/runnel/internal/udp"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 	"github.com/seed-98f0d4c2/runnel/mobility"
 	"github.com/seed-98f0d4c2/runnel/signaling"
@@ -214,9 +215,8 @@ func (s *Session) loop() {
 	var alarm alarm
 	defer alarm.stop()
 	for {
-		s.runPosted(time.Now())
-		more := s.receive()
-		now := time.Now() // receiving may have taken a while
+		s.runPosted()
+		now, more := s.receive()
 		s.handleTimeouts(now)
 		more = s.send(now) || more
 		if s.phase == phaseGone {
@@ -233,32 +233,38 @@ func (s *Session) loop() {
 	}
 }
 
-func (s *Session) runPosted(now time.Time) {
+func (s *Session) runPosted() {
 	s.mu.Lock()
 	work := s.posted
 	s.posted = nil
 	s.mu.Unlock()
+	if len(work) == 0 {
+		return
+	}
+	now := time.Now()
 	for _, f := range work {
 		f(now)
 	}
 }
 
-// receive handles what has arrived, or some of it if it is much, and reports whether there was anything.
-func (s *Session) receive() bool {
+// receive handles what has arrived, or some of it if it is much, and reports the time when it is through and whether
+// there is more. What arrives meanwhile wakes the loop.
+func (s *Session) receive() (now time.Time, more bool) {
 	if s.takenNext == len(s.taken) {
 		s.taken, s.takenNext = s.inbox.take(), 0
 	}
-	if len(s.taken) == 0 {
-		return false
-	}
-	now := time.Now() // none of them has arrived later
-	for handled := 0; s.takenNext < len(s.taken) && handled < receiveMax; s.takenNext++ {
+	now = time.Now() // none of them has arrived later
+	handled := 0
+	for ; s.takenNext < len(s.taken) && handled < receiveMax; s.takenNext++ {
 		t := &s.taken[s.takenNext]
 		handled += len(t.b)
 		s.handleTrain(now, t)
 		s.forgetTrain(t)
 	}
-	return true
+	if handled > udp.BufferSize {
+		now = time.Now() // this has taken a while
+	}
+	return now, s.takenNext < len(s.taken)
 }
 
 // forgetTrain gives back what a train holds.
@@ -360,7 +366,7 @@ func (s *Session) finish() {
 	s.e.queued.Add(-int64(s.inbox.close()))
 	s.forgetPaths()
 	for !s.retired() { // such as an offer that came too late for this session and is passed on
-		s.runPosted(time.Now())
+		s.runPosted()
 	}
 	s.e.forget(s)
 	s.e.routes.Delete(s.local)

@@ -54,31 +54,34 @@ func (s *Session) send(now time.Time) (more bool) {
 	return more
 }
 
-// sendTrain sends as many packets as go into one train, and reports whether there may be more to send.
+// sendTrain sends as many packets as go into one train, and reports whether it stopped before there was nothing more
+// that may be sent.
 func (s *Session) sendTrain(now time.Time, t *outgoingTrain, ping bool) (more bool) {
+	if t.buf == nil {
+		t.buf = udp.GetBuffer(udp.MaxBatch) // held only while sending: an idle session has none
+		t.b = t.buf.Bytes()[:0]
+	}
+	defer s.flush(now, t)
 	for n := range udp.MaxSegments {
-		limit, mark := s.mux.MaxPacket(), s.mux.ECN()
-		if len(t.b)+limit > udp.MaxTrain || s.mob.Budget(t.key)-len(t.b) < limit {
-			more = n > 0
-			break
+		limit := s.mux.MaxPacket()
+		if s.mob.Budget(t.key)-len(t.b) < limit {
+			return false
 		}
-		if t.buf == nil {
-			t.buf = udp.GetBuffer(udp.MaxBatch) // held only while sending: an idle session has none
-			t.b = t.buf.Bytes()[:0]
+		if len(t.b)+limit > udp.MaxTrain {
+			return true
 		}
-		if mark != t.mark {
+		if mark := s.mux.ECN(); mark != t.mark {
 			s.flush(now, t)
 			t.mark = mark
 		}
-		pkt := s.buildPacket(now, t.b[len(t.b):], limit, len(t.b) == 0 && ping)
+		pkt := s.buildPacket(now, t.b[len(t.b):], limit, ping && n == 0)
 		if pkt == nil {
-			break
+			return false
 		}
-		more = true
-		switch {
-		case len(t.b) == 0:
+		if len(t.b) == 0 {
 			t.segment = len(pkt)
-		case len(pkt) > t.segment: // it does not go into this train but begins the next
+		}
+		if len(pkt) > t.segment { // it does not go into this train but begins the next
 			s.flush(now, t)
 			t.b = t.b[:copy(t.b[:len(pkt)], pkt)]
 			t.segment = len(pkt)
@@ -86,11 +89,10 @@ func (s *Session) sendTrain(now time.Time, t *outgoingTrain, ping bool) (more bo
 		}
 		t.b = t.b[:len(t.b)+len(pkt)]
 		if len(pkt) < t.segment {
-			break
+			return true
 		}
 	}
-	s.flush(now, t)
-	return more
+	return true
 }
 
 // flush sends the train, which is empty then.
