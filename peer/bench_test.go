@@ -19,7 +19,7 @@ import (
 )
 
 // loopbackPair returns the ends of a session between two endpoints on real sockets.
-func loopbackPair(b *testing.B) (near, far *peer.Session) {
+func loopbackPair(b testing.TB) (near, far *peer.Session) {
 	b.Helper()
 	var hub signaling.Hub
 	listen := func() *peer.Endpoint {

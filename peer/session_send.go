@@ -16,16 +16,6 @@ const (
 	maxPad    = 64 // bytes that a packet may lack, and be filled up with, to be as long as the others of its train
 )
 
-// An outgoing train is packets for one path, sealed one behind the other, that one system call sends. They are of one
-// size; the last may be shorter, and then nothing can follow it.
-type outgoingTrain struct {
-	buf     *udp.Buffer // what b is in
-	b       []byte
-	segment int
-	key     mobility.Key
-	mark    wire.ECN
-}
-
 // send sends what the machines want sent, and reports whether it stopped before they were through.
 func (s *Session) send(now time.Time) (more bool) {
 	if s.keys == nil || s.phase >= phaseLinger {
@@ -36,59 +26,47 @@ func (s *Session) send(now time.Time) (more bool) {
 	if s.phase >= phaseLinger {
 		return false
 	}
-	t := outgoingTrain{key: s.mob.Current().Key}
-	if size := s.mux.MTUProbe(now); size > 0 && s.mob.Budget(t.key) >= size {
-		s.sendMTUProbe(now, t.key, size)
+	c := batch{key: s.mob.Current().Key}
+	if size := s.mux.MTUProbe(now); size > 0 && s.mob.Budget(c.key) >= size {
+		s.sendMTUProbe(now, c.key, size)
 	}
 	for range sendBurst {
-		more = s.sendTrain(now, &t, ping)
+		more = s.sendTrain(now, &c, ping)
 		if !more {
 			break
 		}
 		ping = false
 		now = time.Now() // what is sent late must not count as sent early
 	}
-	if t.buf != nil {
-		t.buf.Release()
-	}
+	c.end()
 	return more
 }
 
 // sendTrain sends as many packets as go into one train, and reports whether it stopped before there was nothing more
 // that may be sent.
-func (s *Session) sendTrain(now time.Time, t *outgoingTrain, ping bool) (more bool) {
-	if t.buf == nil {
-		t.buf = udp.GetBuffer(udp.MaxBatch) // held only while sending: an idle session has none
-		t.b = t.buf.Bytes()[:0]
-	}
-	defer s.flush(now, t)
+func (s *Session) sendTrain(now time.Time, c *batch, ping bool) (more bool) {
+	c.begin()
+	defer s.flush(now, c)
 	for n := range udp.MaxSegments {
 		limit := s.mux.MaxPacket()
-		if s.mob.Budget(t.key)-len(t.b) < limit {
+		if s.mob.Budget(c.key)-len(c.b) < limit {
 			return false
 		}
-		if len(t.b)+limit > udp.MaxTrain {
+		if len(c.b)+limit > udp.MaxTrain {
 			return true
 		}
-		if mark := s.mux.ECN(); mark != t.mark {
-			s.flush(now, t)
-			t.mark = mark
+		if mark := s.mux.ECN(); mark != c.mark {
+			s.flush(now, c)
+			c.mark = mark
 		}
-		pkt := s.buildPacket(now, t.b[len(t.b):], limit, ping && n == 0)
+		pkt := s.buildPacket(now, c.room(), limit, ping && n == 0)
 		if pkt == nil {
 			return false
 		}
-		if len(t.b) == 0 {
-			t.segment = len(pkt)
+		if !c.fits(len(pkt)) {
+			s.flush(now, c) // which leaves pkt where it is
 		}
-		if len(pkt) > t.segment { // it does not go into this train but begins the next
-			s.flush(now, t)
-			t.b = t.b[:copy(t.b[:len(pkt)], pkt)]
-			t.segment = len(pkt)
-			continue
-		}
-		t.b = t.b[:len(t.b)+len(pkt)]
-		if len(pkt) < t.segment {
+		if c.add(pkt) {
 			return true
 		}
 	}
@@ -96,13 +74,13 @@ func (s *Session) sendTrain(now time.Time, t *outgoingTrain, ping bool) (more bo
 }
 
 // flush sends the train, which is empty then.
-func (s *Session) flush(now time.Time, t *outgoingTrain) {
-	if len(t.b) == 0 {
+func (s *Session) flush(now time.Time, c *batch) {
+	if len(c.b) == 0 {
 		return
 	}
-	s.write(t.key, t.b, t.segment, t.mark)
-	s.mob.HandleSent(now, t.key, len(t.b))
-	t.b = t.b[:0]
+	s.write(c.key, c.b, c.segment, c.mark)
+	s.mob.HandleSent(now, c.key, len(c.b))
+	c.b = c.b[:0]
 }
 
 // buildPacket builds a packet of at most limit bytes for the current path in b, which is empty and has room for it, and
