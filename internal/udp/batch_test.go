@@ -136,14 +136,14 @@ func TestTooLong(t *testing.T) {
 }
 
 func TestMaxPayload(t *testing.T) {
-	real, virtual := New(listen(t, "udp4")), New(slowConn{listen(t, "udp4")})
+	system, virtual := New(listen(t, "udp4")), New(slowConn{listen(t, "udp4")})
 	for _, tt := range []struct {
 		c    *Conn
 		to   string
 		want int
 	}{
-		{real, "127.0.0.1", MaxDatagram},
-		{real, "::ffff:127.0.0.1", MaxDatagram},
+		{system, "127.0.0.1", MaxDatagram},
+		{system, "::ffff:127.0.0.1", MaxDatagram},
 		{virtual, "127.0.0.1", 1472},
 		{virtual, "2001:db8::1", 1452},
 	} {
@@ -151,7 +151,7 @@ func TestMaxPayload(t *testing.T) {
 			t.Errorf("MaxPayload(%s) = %d, want %d", tt.to, got, tt.want)
 		}
 	}
-	if got := real.MaxPayload(netip.MustParseAddr("192.0.2.1")); got < 1200 || got > MaxDatagram {
+	if got := system.MaxPayload(netip.MustParseAddr("192.0.2.1")); got < 1200 || got > MaxDatagram {
 		t.Errorf("MaxPayload of an address elsewhere = %d, want 1200 to %d", got, MaxDatagram)
 	}
 }
