@@ -72,7 +72,7 @@ func TestVoiceBesideBulk(t *testing.T) {
 
 // TestBulkAlone: a bulk flow uses the link, whatever part of it gets lost.
 func TestBulkAlone(t *testing.T) {
-	for _, test := range []struct{ loss, wire, got float64 }{{0, 0.97, 0.965}, {0.01, 0.96, 0.95}, {0.05, 0.94, 0.89}} {
+	for _, test := range []struct{ loss, wire, got float64 }{{0, 0.965, 0.96}, {0.01, 0.96, 0.94}, {0.05, 0.92, 0.87}} {
 		t.Run(fmt.Sprintf("loss=%v", test.loss), func(t *testing.T) {
 			seeds(t, 3, func(t *testing.T, seed uint64) {
 				l := homeLink()
@@ -118,20 +118,76 @@ func TestAgainstCUBIC(t *testing.T) {
 	}
 }
 
-// TestCompetitorLeaves: when the one that filled the queue has gone, the queue goes too.
+// TestCompetitorLeaves: when the one that filled the queue has gone, the queue goes too, also if two of us are left that
+// could each take the other for it.
 func TestCompetitorLeaves(t *testing.T) {
+	for _, n := range []int{1, 2} {
+		t.Run(fmt.Sprintf("weirs=%d", n), func(t *testing.T) {
+			seeds(t, 3, func(t *testing.T, seed uint64) {
+				s := newSim(seed, homeLink())
+				for i := range n {
+					s.add(NewWeir(simPacket), senderOptions{start: time.Duration(i) * time.Duration(seed) * 100 * ms})
+				}
+				o := sloppy
+				o.start, o.stop = 3*time.Second, 15*time.Second+time.Duration(seed)*300*ms
+				s.add(NewCUBIC(simPacket), o)
+				s.run(40 * time.Second)
+				from, total := 28*time.Second, 0.0
+				for _, f := range s.senders {
+					total += f.mbps(from, s.now)
+				}
+				q := s.link.queueDelay(0.95, from, s.now)
+				t.Logf("queue p95 %v, rate %.2f", q, total)
+				atMost(t, "queueing delay twelve seconds after CUBIC has gone", q, 20*ms)
+				atLeast(t, "Mbit/s then", total, 19)
+			})
+		})
+	}
+}
+
+// TestVoiceBesideOthersBulk: somebody else's bulk flow with the same controller does not make voice wait either.
+func TestVoiceBesideOthersBulk(t *testing.T) {
+	seeds(t, 3, func(t *testing.T, seed uint64) {
+		s := newSim(seed, homeLink())
+		f := s.add(NewWeir(simPacket), senderOptions{voice: true, demand: Demand{TimeCritical: true}})
+		g := s.add(NewWeir(simPacket), senderOptions{start: 3 * time.Second})
+		s.run(25 * time.Second)
+		rates := []float64{f.mbps(6*time.Second, s.now), g.mbps(6*time.Second, s.now)}
+		p99 := quantile(f.voiceDelays, 0.99)
+		t.Logf("voice p50 %v p99 %v, %.2f Mbit/s", quantile(f.voiceDelays, 0.5), p99, rates)
+		atMost(t, "99th percentile of the one-way delay of voice", p99, 45*ms)
+		atLeast(t, "Jain's index", jain(rates), 0.95)
+	})
+}
+
+// TestVoiceBesideCUBIC: a session with voice keeps its share when somebody else fills the queue.
+func TestVoiceBesideCUBIC(t *testing.T) {
+	seeds(t, 2, func(t *testing.T, seed uint64) {
+		s := newSim(seed, homeLink())
+		f := s.add(NewWeir(simPacket), senderOptions{voice: true, demand: Demand{TimeCritical: true}})
+		o := sloppy
+		o.start = 5 * time.Second
+		g := s.add(NewCUBIC(simPacket), o)
+		s.run(40 * time.Second)
+		t.Logf("weir %.2f, cubic %.2f Mbit/s", f.mbps(6*time.Second, s.now), g.mbps(6*time.Second, s.now))
+		atLeast(t, "Mbit/s", f.mbps(6*time.Second, s.now), 5)
+	})
+}
+
+// TestLongerPath: packets take a longer path from some moment on, which looks like a queue that does not empty.
+func TestLongerPath(t *testing.T) {
 	seeds(t, 3, func(t *testing.T, seed uint64) {
 		s := newSim(seed, homeLink())
 		f := s.add(NewWeir(simPacket), senderOptions{})
-		o := sloppy
-		o.start, o.stop = 3*time.Second, 15*time.Second+time.Duration(seed)*300*ms
-		s.add(NewCUBIC(simPacket), o)
-		s.run(40 * time.Second)
-		end := s.now
-		q := s.link.queueDelay(0.95, 28*time.Second, end)
-		t.Logf("queue p95 %v, rate %.2f", q, f.mbps(28*time.Second, end))
-		atMost(t, "queueing delay twelve seconds after CUBIC has gone", q, 20*ms)
-		atLeast(t, "Mbit/s then", f.mbps(28*time.Second, end), 19)
+		s.run(5*time.Second + time.Duration(seed)*300*ms)
+		s.link.delay += 10 * ms
+		s.run(35 * time.Second)
+		from := 20 * time.Second
+		q := s.link.queueDelay(0.95, from, s.now)
+		t.Logf("%.2f Mbit/s from the change on, then %.2f with queue p95 %v", f.mbps(6*time.Second, from), f.mbps(from, s.now), q)
+		atLeast(t, "Mbit/s in the fifteen seconds after the change", f.mbps(6*time.Second, from), 16)
+		atLeast(t, "Mbit/s after that", f.mbps(from, s.now), 18.5)
+		atMost(t, "queueing delay then", q, 20*ms)
 	})
 }
 
@@ -168,6 +224,25 @@ func TestAmongEachOther(t *testing.T) {
 				t.Logf("jain %.3f %.2f, queue p95 %v", jain(rates), rates, q)
 				atLeast(t, "Jain's index", jain(rates), test.jain)
 				atMost(t, "95th percentile of the queueing delay", q, 25*ms)
+			})
+		})
+	}
+}
+
+// TestUnequalPaths: neither the shorter nor the longer path starves.
+func TestUnequalPaths(t *testing.T) {
+	for _, far := range []time.Duration{-15 * ms, 40 * ms} {
+		t.Run(fmt.Sprintf("rtt=%v", 40*ms+far), func(t *testing.T) {
+			seeds(t, 2, func(t *testing.T, seed uint64) {
+				s := newSim(seed, homeLink())
+				f := s.add(NewWeir(simPacket), senderOptions{})
+				g := s.add(NewWeir(simPacket), senderOptions{far: far})
+				s.run(30 * time.Second)
+				ratio := g.mbps(5*time.Second, s.now) / f.mbps(5*time.Second, s.now)
+				t.Logf("by the one of 40 ms: %.2f, queue p95 %v", ratio, s.link.queueDelay(0.95, 5*time.Second, s.now))
+				atLeast(t, "its rate by that of the one of 40 ms", ratio, 0.33)
+				atMost(t, "its rate by that of the one of 40 ms", ratio, 3)
+				atMost(t, "95th percentile of the queueing delay", s.link.queueDelay(0.95, 5*time.Second, s.now), 25*ms)
 			})
 		})
 	}

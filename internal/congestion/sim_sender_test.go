@@ -30,6 +30,7 @@ type simSender struct {
 	paced   bool
 	bulk    bool
 	stop    time.Duration
+	far     time.Duration
 	appRate float64 // bits per second of an application that is not bulk
 	pending int     // bytes the application has made
 	voice   []time.Duration
@@ -91,12 +92,13 @@ type senderOptions struct {
 	app         float64 // bits per second instead of bulk
 	voice       bool
 	voiceOnly   bool
+	far         time.Duration // more one-way delay than others, after the link
 	demand      Demand
 }
 
 func (s *sim) add(cc Controller, o senderOptions) *simSender {
 	f := &simSender{
-		id: len(s.senders), cc: cc, paced: !o.unpaced, bulk: o.app == 0 && !o.voiceOnly, stop: o.stop, appRate: o.app,
+		id: len(s.senders), cc: cc, paced: !o.unpaced, bulk: o.app == 0 && !o.voiceOnly, stop: o.stop, appRate: o.app, far: o.far,
 		largest: -1, timerAt: -1, sendAt: -1, lossAt: -1,
 	}
 	if f.stop == 0 {
@@ -246,7 +248,7 @@ func (r *simRecv) arrive(s *sim, f *simSender, pn uint64, ce bool) {
 func (r *simRecv) ack(s *sim, f *simSender) {
 	r.acks = append(r.acks, simAck{append([]uint64(nil), r.pending...), s.now - r.newestAt, r.ce})
 	r.pending, r.ce, r.ackAt = r.pending[:0], 0, -1
-	s.at(s.link.ackAt(s), evAck, f.id, 0, 0)
+	s.at(s.link.ackAt(s)+f.far, evAck, f.id, 0, 0)
 }
 
 func (f *simSender) pkt(pn uint64) *simPkt {

@@ -253,7 +253,7 @@ func (l *simLink) pass(s *sim, p queued) {
 	if p.mark {
 		mark = 1
 	}
-	s.at(l.release(s, 0, s.now+l.delay), evArrive, p.flow, int64(p.pn), mark)
+	s.at(l.release(s, 0, s.now+l.delay)+s.senders[p.flow].far, evArrive, p.flow, int64(p.pn), mark)
 }
 
 // release returns when what would arrive at t does arrive.

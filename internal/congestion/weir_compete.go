@@ -11,22 +11,27 @@ const (
 	vainRate   = 0.9 // what is left of the rate at most: somebody took the rest
 	vainMany   = 5   // cuts, however much is left
 	vainRounds = 6
-	vainTime   = 200 * time.Millisecond
+	vainTime   = 500 * time.Millisecond
 
-	// Until the first loss, but not for longer than rampTime, the window grows by rampPart in each round: what was given
-	// up before is far from a fair share.
-	rampTime = 2 * time.Second
-	rampPart = 1.0 / 8
+	// For rampTime, but after the first loss only while the queue is not as long as it gets, the window grows by rampPart
+	// in each round: a newcomer that makes the queue overflow leaves us far less than a fair share.
+	rampTime  = 2 * time.Second
+	rampPart  = 1.0 / 8
+	rampQueue = 0.9
 
 	// fightBeta is what a loss leaves of the window.
-	fightBeta = 0.8
+	fightBeta = 0.78
+
+	// If cuts are in vain so soon after a trial said that nobody else is there, the path has become longer.
+	staleTime = 3 * time.Second
 
 	// fullQueue is the part of the longest queue seen lately from which on a loss is taken for an overflow.
 	fullQueue = 0.7
 
-	// Trials, whether the other is still there, come after trialFirst, then less often.
+	// Trials, whether the other is still there, come when the clock shows a multiple of trialFirst, then of trialMost:
+	// others like us do theirs at the same time, find that the queue does not need them to stay full, and leave together.
 	trialFirst = 2 * time.Second
-	trialMost  = 10 * time.Second
+	trialMost  = 4 * time.Second
 	trialCalm  = time.Second // since the last loss, after which everybody has less in flight
 	trialCut   = 0.7         // of the window
 	trialAlone = 0.94        // of the rate that is kept although less is in flight: nobody else took the room
@@ -39,6 +44,7 @@ type weirFight struct {
 	longest  peak      // queue, in seconds, over half seconds
 	began    time.Time
 
+	aloneAt  time.Time // when a trial last said that nobody else is there
 	trialAt  time.Time
 	trialGap time.Duration
 	window   float64 // before the trial
@@ -59,7 +65,13 @@ const (
 func (c *weir) enterCompete(now time.Time, window float64) {
 	c.phase = weirCompete
 	c.window, c.ease = c.bound(max(window, c.window)), 0
-	c.compete = weirFight{began: now, trialGap: trialFirst, trialAt: now.Add(trialFirst)}
+	c.compete = weirFight{began: now, trialGap: trialFirst, trialAt: nextTrial(now, trialFirst)}
+}
+
+// nextTrial returns when the clock next shows a multiple of gap, but not at once.
+func nextTrial(now time.Time, gap time.Duration) time.Time {
+	now = now.Add(trialCalm)
+	return now.Add(now.Truncate(gap).Add(gap).Sub(now.Round(0)))
 }
 
 // leaveCompete goes back to cruising.
@@ -77,15 +89,18 @@ func (c *weir) fight(now time.Time, a *Ack, acked float64, ended bool) {
 		c.leaveCompete()
 		return
 	}
-	if ended && a.Limited && !now.Before(f.trialAt) && now.Sub(f.recovery) >= trialCalm {
-		c.beginTrial(a, q)
-		return
+	if ended && a.Limited && !now.Before(f.trialAt) {
+		if now.Sub(f.recovery) >= trialCalm {
+			c.beginTrial(a, q)
+			return
+		}
+		f.trialAt = nextTrial(now, f.trialGap)
 	}
 	if !a.Limited || c.easing() {
 		f.curve.skip(now)
 		return
 	}
-	if f.recovery.IsZero() && now.Sub(f.began) < rampTime && !c.demand.TimeCritical {
+	if now.Sub(f.began) < rampTime && (f.recovery.IsZero() || q.Seconds() < rampQueue*f.longest.most()) {
 		c.window = c.bound(c.window + rampPart*acked)
 	}
 	c.window = c.bound(c.packet * f.curve.grow(now, c.window/c.packet, acked/c.packet, c.srtt))
@@ -146,6 +161,7 @@ func (c *weir) try(now time.Time, a *Ack, ended bool) {
 
 func (c *weir) endTrial(now time.Time, alone bool) {
 	if alone {
+		c.compete.aloneAt = now
 		c.leaveCompete()
 		return
 	}
@@ -154,5 +170,5 @@ func (c *weir) endTrial(now time.Time, alone bool) {
 	c.window, c.ease = f.window, 0
 	f.curve.skip(now)
 	f.trialGap = min(2*f.trialGap, trialMost)
-	f.trialAt = now.Add(f.trialGap)
+	f.trialAt = nextTrial(now, f.trialGap)
 }

@@ -34,6 +34,11 @@ func (b *baseDelay) add(now time.Time, rtt time.Duration, held bool) {
 	}
 }
 
+// restart forgets what was measured before.
+func (b *baseDelay) restart(now time.Time, rtt time.Duration) {
+	*b = baseDelay{current: rtt, began: now, touched: now}
+}
+
 func (b *baseDelay) least() time.Duration {
 	if b.previous > 0 && b.previous < b.current {
 		return b.previous

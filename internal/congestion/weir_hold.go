@@ -3,18 +3,19 @@
 
 package congestion
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 const (
-	// The queue above which a cut comes: an eighth of the base delay within these bounds, less beside time-critical
-	// data, and least when yielding.But at least two packets' time at the path's capacity, below which there is
-	// nothing to measure.
-	holdQueueMin      = 5 * time.Millisecond
-	holdQueueMax      = 10 * time.Millisecond
-	holdQueueCritical = 4 * time.Millisecond
-	holdQueueYield    = 2 * time.Millisecond
-	holdPackets       = 2
-	holdPacketsMax    = 25 * time.Millisecond
+	// The queue above which a cut comes, and that when yielding; but at least two packets' time at the path's capacity,
+	// below which there is nothing to measure. It is the same for everybody else: whoever cuts later takes the room of
+	// those who cut first.
+	holdQueue      = 5 * time.Millisecond
+	holdQueueYield = 2 * time.Millisecond
+	holdPackets    = 2
+	holdPacketsMax = 25 * time.Millisecond
 
 	// cutMargin is what is left of the window after the queue has been taken off it, so that the queue empties
 	// although everybody else on the path is as wrong as we are.
@@ -25,7 +26,7 @@ const (
 	// After calmRounds without a queue the step doubles with every round, up to a part of the window.
 	calmRounds   = 4
 	holdStepTime = 40 * time.Millisecond
-	holdStepPart = 1.0 / 64
+	holdStepPart = 1.0 / 16
 	stepPart     = 1.0 / 8
 	yieldPart    = 1.0 / 64
 	probeRTTCut  = 0.75 // when the base delay has not been seen for long
@@ -45,8 +46,9 @@ type weirHold struct {
 	cuts       int // since the queue was last out
 	firstAt    time.Time
 	firstRound uint64
-	before     float64 // window before the first of them
-	rate       float64 // at the first of them
+	before     float64       // window before the first of them
+	least      time.Duration // round trip since
+	rate       float64       // at the first of them
 }
 
 type cutStage uint8
@@ -61,11 +63,8 @@ func (h *weirHold) reset() { *h = weirHold{step: 1} }
 
 // target returns the queue above which a cut comes.
 func (c *weir) target() time.Duration {
-	t := min(max(c.base.least()/8, holdQueueMin), holdQueueMax)
-	switch {
-	case c.demand.TimeCritical:
-		t = holdQueueCritical
-	case c.yielding():
+	t := holdQueue
+	if c.yielding() {
 		t = holdQueueYield
 	}
 	if c.capacity.most() > 0 {
@@ -87,6 +86,9 @@ func (c *weir) hold(now time.Time, a *Ack, acked float64, ended bool) {
 		h.cutting = cutNone
 	}
 	q, target := c.queue(), c.target()
+	if a.RTT > 0 && a.RTT < h.least {
+		h.least = a.RTT
+	}
 	if q <= target/2 {
 		h.cuts = 0
 	}
@@ -109,9 +111,11 @@ func (c *weir) hold(now time.Time, a *Ack, acked float64, ended bool) {
 	c.window = c.bound(grown)
 }
 
-// firstStep is a packet, or more over long and wide paths: a packet in holdStepTime, if that is little of the window.
+// firstStep is a packet over a round trip of holdStepTime, less over a shorter and more over a longer one so that neither
+// takes the room of the other, but little of the window.
 func (c *weir) firstStep() float64 {
-	return max(min(float64(c.rest())/float64(holdStepTime), holdStepPart*c.window/c.packet), 1)
+	r := math.Sqrt(float64(c.rest()) / float64(holdStepTime))
+	return min(r, max(holdStepPart*c.window/c.packet, 1))
 }
 
 func (c *weir) adjustStep(calm bool) {
@@ -134,10 +138,18 @@ func (c *weir) cutQueue(now time.Time, a *Ack, q time.Duration) {
 	h := &c.cruise
 	if h.cuts == 0 {
 		h.firstAt, h.firstRound, h.before, h.rate = now, c.rounds, c.window, c.roundRate
+		h.least = c.recent.least()
 	}
 	h.cuts++
 	if !c.yielding() && h.cuts >= vainCuts && c.rounds-h.firstRound >= vainRounds && now.Sub(h.firstAt) >= vainTime &&
 		(h.cuts >= vainMany || c.roundRate < vainRate*h.rate) {
+		if now.Sub(c.compete.aloneAt) < staleTime {
+			// We were alone a moment ago: no queue is there, but the path has become longer.
+			c.base.restart(now, h.least)
+			c.window = c.bound(h.before)
+			c.leaveCompete()
+			return
+		}
 		c.enterCompete(now, h.before)
 		return
 	}
