@@ -274,7 +274,7 @@ func (l *simLink) release(s *sim, way int, t time.Duration) time.Duration {
 func (l *simLink) ackAt(s *sim) time.Duration {
 	t := l.release(s, 1, s.now+l.delay)
 	if l.ackGap > 0 {
-		t = (t + l.ackGap - 1) / l.ackGap * l.ackGap
+		t = (t + l.ackGap - 1).Truncate(l.ackGap)
 	}
 	return t
 }
