@@ -319,7 +319,7 @@ func TestOtherPaths(t *testing.T) {
 		{"1 Mbit/s, 100 ms", simLink{rate: 1e6, buffer: 50_000, delay: 50 * ms}, 30 * time.Second, 0.9, 60 * ms, 0.01},
 		{"Wi-Fi", simLink{rate: 50e6, buffer: 500_000, delay: 3 * ms, jitter: 5 * ms}, 5 * time.Second, 0.85, 20 * ms, 0.001},
 		{"satellite", simLink{rate: 20e6, buffer: 750_000, delay: 150 * ms, loss: 0.01}, 30 * time.Second, 0.8, 80 * ms, 0.02},
-		{"policer", simLink{rate: 20e6, buffer: 10_000, delay: 20 * ms, police: true}, 20 * time.Second, 0.8, 0, 0.06},
+		{"policer", simLink{rate: 20e6, buffer: 10_000, delay: 20 * ms, police: true}, 20 * time.Second, 0.75, 0, 0.06},
 		{"shallow buffer", simLink{rate: 20e6, buffer: 10_000, delay: 20 * ms}, 20 * time.Second, 0.9, 5 * ms, 0.04},
 		{"bursts of acks", simLink{rate: 20e6, buffer: 250_000, delay: 20 * ms, ackGap: 20 * ms}, 10 * time.Second, 0.9, 40 * ms, 0.001},
 		{"marking queue", simLink{rate: 20e6, buffer: 250_000, delay: 20 * ms, mark: 10_000}, 10 * time.Second, 0.9, 10 * ms, 0.001},

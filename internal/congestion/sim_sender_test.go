@@ -162,7 +162,7 @@ func (f *simSender) send(s *sim) {
 	rate := 0.0
 	if f.paced {
 		rate = f.rate()
-		burst := max(4*simPacket, rate*0.001)
+		burst := max(10*simPacket, rate*0.001)
 		if s.now > f.filled {
 			f.tokens = min(f.tokens+rate*(s.now-f.filled).Seconds(), burst)
 		}
