@@ -49,11 +49,11 @@
 // that nobody else is there, the queue may fill.
 //
 // Where the path becomes slower in one step, what is in flight already stands in the queue before anything can be known:
-// from 20 to 5 Mbit/s at 40 ms that is up to 130 ms for a quarter of a second.
+// from 20 to 5 Mbit/s at 40 ms that is about 120 ms for a quarter of a second.
 //
 // The queue is measured by round trips, so that a queue on the way back counts too. Marks of CE are taken as classic
 // ECN; there is no L4S. Weirs on paths of very different length share unequally, as TCP does: the shorter of 40 and
-// 120 ms gets twice as much or more.
+// 120 ms gets up to twice as much.
 //
 // A weir without samples of the rate of delivery works, but leaves startup later.
 package congestion

@@ -23,8 +23,9 @@ const (
 	yieldCut   = 0.75
 	deepestCut = 0.5 // at one time
 
-	// After calmRounds without a queue the step doubles with every round, up to a part of the window.
+	// After calmRounds without a queue, or calmTime, the step doubles with every round, up to a part of the window.
 	calmRounds   = 4
+	calmTime     = 400 * time.Millisecond
 	holdStepTime = 40 * time.Millisecond
 	holdStepPart = 1.0 / 16
 	stepPart     = 1.0 / 8
@@ -128,7 +129,7 @@ func (c *weir) adjustStep(calm bool) {
 	if c.yielding() {
 		part = yieldPart
 	}
-	if h.calm++; h.calm > calmRounds {
+	if h.calm++; h.calm > calmRounds || time.Duration(h.calm)*c.rest() > calmTime {
 		h.step = max(min(2*h.step, part*c.window/c.packet), c.firstStep())
 	}
 }
