@@ -106,7 +106,7 @@ func (t *Tracker[T]) late(l *lostPacket[T], largest uint64) (undo instant) {
 	if l.pn >= p.start {
 		p.rate.delivered += uint64(l.size)
 		p.rate.deliveredAt = t.now
-		p.reorder.spurious(l.byTime, largest-l.pn, t.now-l.at, p.rtt.reference())
+		p.reorder.spurious(!l.byTime, largest-l.pn, t.now-l.at, p.rtt.reference())
 	}
 	if l.episode != 0 && l.episode == p.episode.id {
 		undo = p.episode.arrived()

@@ -103,7 +103,7 @@ func TestUnpaced(t *testing.T) {
 func TestPacingRate(t *testing.T) {
 	l := newLab(t, Config[uint64]{})
 	l.cc.rate = 1.2e6 // a packet per millisecond
-	l.cc.Controller.SetMaxPacket(1_000_000)
+	l.cc.window = 2_000_000
 	start, n := l.now, 0
 	for l.now.Sub(start) < time.Second {
 		ok, next := l.CanSend(l.now)

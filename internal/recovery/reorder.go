@@ -10,7 +10,7 @@ const (
 	packetThreshold = 3
 
 	// maxPacketThreshold bounds how far that adapts; the time threshold finds losses on paths that reorder more.
-	maxPacketThreshold = 256
+	maxPacketThreshold = 1024
 
 	// timeEighths is how much longer than a round trip, in eighths of it, a packet may take. RFC 9002 §6.1.2: 9/8.
 	timeEighths = 1
@@ -31,16 +31,15 @@ type reorder struct {
 
 func newReorder() reorder { return reorder{packets: packetThreshold, eighths: timeEighths} }
 
-// spurious learns from a packet that was declared lost and then arrived, distance packets late and took a time. byTime
-// says which of the thresholds was too low.
-func (r *reorder) spurious(byTime bool, distance uint64, took, rtt time.Duration) {
+// spurious learns from a packet that was declared lost and then arrived, distance packets late and after a time. byNumber
+// says that it was the packet threshold that was too low. Packets overtake each other by a time, which is more packets the
+// faster they are sent: hence the doubling.
+func (r *reorder) spurious(byNumber bool, distance uint64, took, rtt time.Duration) {
 	r.lasts = reorderEpisodes
-	if !byTime {
-		r.packets = min(max(r.packets, distance+1), maxPacketThreshold)
-		return
+	if byNumber {
+		r.packets = min(2*max(r.packets, distance), maxPacketThreshold)
 	}
-	over := max(took-rtt, 0)
-	need := int(min(8*over/max(rtt, 1), maxTimeEighths)) + 1
+	need := int(min(8*max(took-rtt, 0)/max(rtt, 1), maxTimeEighths)) + 1
 	r.eighths = min(max(r.eighths, need), maxTimeEighths)
 }
 

@@ -26,6 +26,14 @@ type spy struct {
 	demands  []congestion.Demand
 	packet   int
 	rate     float64
+	window   int // instead of NewReno's, if not zero
+}
+
+func (s *spy) Window() int {
+	if s.window > 0 {
+		return s.window
+	}
+	return s.Controller.Window()
 }
 
 func (s *spy) HandleAck(now time.Time, a *congestion.Ack) {
