@@ -155,6 +155,10 @@ func TestDemand(t *testing.T) {
 	p.run(500 * time.Millisecond)
 	urgent := p.open(p.a, "urgent", &Options{Priority: Urgent})
 	p.send1(urgent, []byte("x"))
+	p.run(0)
+	if sent, _ := p.a.m.TimeCritical(); !sent.Equal(p.now) {
+		t.Errorf("time-critical data sent at %v, want now, %v", sent, p.now)
+	}
 	p.run(time.Second)
 	p.send1(bulk, []byte("x"))
 	p.run(time.Second)

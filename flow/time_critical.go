@@ -6,4 +6,4 @@ package flow
 import "time"
 
 // TimeCritical returns when data of a flow with priority Urgent or above was last sent and received. Zero: never.
-func (m *Mux) TimeCritical() (sent, received time.Time) { return time.Time{}, m.urgentReceived }
+func (m *Mux) TimeCritical() (sent, received time.Time) { return m.urgentSent, m.urgentReceived }
