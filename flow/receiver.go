@@ -32,6 +32,8 @@ type Receiver struct {
 	urgent   bool          // its priority makes it time-critical
 	notifyAt atomic.Uint64 // credit freed by reading that is worth telling the loop of
 
+	done chan struct{} // closed when nothing follows; made when first asked for; protected by gate
+
 	gate gate.Gate // condition: Recv need not wait
 	// Protected by gate.
 	queue      messageQueue
@@ -231,6 +233,7 @@ func (r *Receiver) Reject(code uint64) {
 	r.gate.Lock()
 	if !r.rejected { // else the machine has, and what is here is dropped all the same
 		r.rejected, r.code = true, min(code, wire.MaxVarint)
+		r.announceEnd()
 	}
 	r.taken = true
 	var n uint64
@@ -256,4 +259,5 @@ func (r *Receiver) fail(err error) {
 	if r.err == nil {
 		r.err = err
 	}
+	r.announceEnd()
 }

@@ -24,6 +24,7 @@ func (m *Mux) refuse(r *Receiver, code wire.Code, err error) {
 	r.gate.Lock()
 	r.err = err
 	r.rejected = true
+	r.announceEnd()
 	r.gate.Unlock(true)
 	if r.hasEnd {
 		m.settleUsed(r, r.endUsed)
