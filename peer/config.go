@@ -15,6 +15,7 @@ import (
 	"github.com/seed-98f0d4c2/runnel/flow"
 	"github.com/seed-98f0d4c2/runnel/internal/seal"
 	"github.com/seed-98f0d4c2/runnel/internal/udp"
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
 	"github.com/seed-98f0d4c2/runnel/mobility"
 	"github.com/seed-98f0d4c2/runnel/signaling"
 )
@@ -85,6 +86,21 @@ type Config struct {
 	// If zero, 128.
 	Backlog int
 
+	// MaxConcurrentCalls is how many handlers of calls run at one time (see [Endpoint.Handle]). If zero, 1024.
+	MaxConcurrentCalls int
+
+	// MaxSessionCalls is how many of them run for one peer. If zero, 256.
+	MaxSessionCalls int
+
+	// MaxQueuedCalls is how many more calls wait for a handler to end, those whose request has not arrived whole
+	// included. One peer may have a quarter of that waiting. Further calls are answered [CallUnavailable]. If zero,
+	// 4096. If negative, none wait.
+	MaxQueuedCalls int
+
+	// MaxRequest is the size in bytes of the largest request, and of the largest message on a stream of messages,
+	// that reaches a handler. If zero, MaxMessage.
+	MaxRequest int
+
 	// Log receives structured logs. If nil, nothing is logged.
 	Log *slog.Logger
 
@@ -103,6 +119,10 @@ const (
 	defaultMaxSessions      = 4096
 	defaultMaxHandshakes    = 64
 	defaultBacklog          = 128
+
+	defaultConcurrentCalls = 1024
+	defaultSessionCalls    = 256
+	defaultQueuedCalls     = 4096
 )
 
 // clone returns a copy of c with every default filled in.
@@ -134,6 +154,12 @@ func (c *Config) clone() (*Config, error) {
 	d.MaxSessions = positive(d.MaxSessions, defaultMaxSessions)
 	d.MaxHandshakes = positive(d.MaxHandshakes, defaultMaxHandshakes)
 	d.Backlog = positive(d.Backlog, defaultBacklog)
+	d.MaxConcurrentCalls = positive(d.MaxConcurrentCalls, defaultConcurrentCalls)
+	d.MaxSessionCalls = positive(d.MaxSessionCalls, defaultSessionCalls)
+	if d.MaxQueuedCalls == 0 {
+		d.MaxQueuedCalls = defaultQueuedCalls
+	}
+	d.MaxQueuedCalls = max(d.MaxQueuedCalls, 0)
 	if d.IdleTimeout == 0 {
 		d.IdleTimeout = defaultIdleTimeout
 	}
@@ -160,3 +186,9 @@ func suites() []string {
 	}
 	return []string{seal.ChaCha20Poly1305.String(), seal.AES128GCM.String()}
 }
+
+// maxMessage is MaxMessage with its default.
+func (c *Config) maxMessage() int { return positive(c.MaxMessage, wire.DefaultMaxMessage) }
+
+// maxRequest is the largest request that reaches a handler.
+func (c *Config) maxRequest() int { return positive(c.MaxRequest, c.maxMessage()) }

@@ -43,6 +43,9 @@ type Endpoint struct {
 	wg     sync.WaitGroup // everything the endpoint started
 	shut   chan struct{}  // closed when Close is through
 
+	listeners listeners
+	calls     callDesk
+
 	replay   signaling.ReplayGuard
 	replayMu sync.Mutex
 
@@ -97,6 +100,7 @@ func Listen(ctx context.Context, c *Config) (*Endpoint, error) {
 		sessions: make(map[*Session]struct{}),
 		attempts: make(map[attemptID]*Session),
 	}
+	e.calls.init(cfg)
 	e.log = cfg.Log.With(slog.String("self", e.id.Short()))
 	_, _ = rand.Read(e.instance[:])
 	e.socks, err = openSockets(ctx, cfg)
@@ -157,17 +161,22 @@ func (e *Endpoint) Accept(ctx context.Context) (*Session, error) {
 	}
 }
 
-// offerAccept puts an established session in line for Accept. It reports false if the line is full of living ones.
+// offerAccept puts an established session in line for Accept. It reports false if the line is full of living ones,
+// unless they have a use without being accepted: then the first leaves the line.
 // A session that has ended stays in line, for what it brought may still be read.
 func (e *Endpoint) offerAccept(s *Session) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.accepts) >= e.cfg.Backlog {
 		dead := slices.IndexFunc(e.accepts, func(s *Session) bool { return s.Err() != nil })
-		if dead < 0 {
+		switch {
+		case dead >= 0:
+			e.accepts = slices.Delete(e.accepts, dead, dead+1)
+		case e.listeners.any() || e.calls.handlers.any():
+			e.accepts = slices.Delete(e.accepts, 0, 1)
+		default:
 			return false
 		}
-		e.accepts = slices.Delete(e.accepts, dead, dead+1)
 	}
 	e.accepts = append(e.accepts, s)
 	close(e.accepted)
@@ -178,7 +187,8 @@ func (e *Endpoint) offerAccept(s *Session) bool {
 var errEndpointClosed = &CloseError{Code: CodeShutdown}
 
 // Close closes every session in good order, as [Session.Close] does, until ctx ends, then at once; it releases the
-// sockets and the relays and closes the Signaler. When it returns, no goroutine of the endpoint is left. Calling it
+// sockets and the relays and closes the Signaler. Handlers of calls see their context end, and are waited for until
+// ctx ends. When Close returns, no goroutine of the endpoint is left but handlers that are still busy. Calling it
 // again while it is at work waits for it, and hastens it when the later ctx ends.
 func (e *Endpoint) Close(ctx context.Context) error {
 	e.mu.Lock()
@@ -210,6 +220,8 @@ func (e *Endpoint) close(ctx context.Context) {
 		})
 	})
 	sessions.Wait()
+	e.listeners.close(errEndpointClosed)
+	e.calls.wait(ctx)
 
 	e.cancel()
 	if e.cfg.Signaler != nil {

@@ -66,7 +66,8 @@ type Session struct {
 	delivered bool  // likewise: everything had been when the close began
 	last      Stats // the final snapshot, once gone
 	events    events
-	incoming  incoming
+	arrived   arrived
+	calls     sessionCalls
 
 	// Owned by the loop.
 	phase     phase
@@ -116,7 +117,6 @@ func (e *Endpoint) newSession(id ID) *Session {
 		lastHeard: now,
 	}
 	s.events.init()
-	s.incoming.init()
 	s.mark("start", now)
 	s.mux = flow.NewMux(&flow.Config{
 		Wake:          s.notify,
@@ -261,6 +261,7 @@ func (s *Session) receive() (now time.Time, more bool) {
 		s.handleTrain(now, t)
 		s.forgetTrain(t)
 	}
+	s.sortArrived()
 	if handled > udp.BufferSize {
 		now = time.Now() // this has taken a while
 	}

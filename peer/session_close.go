@@ -205,7 +205,9 @@ func (s *Session) endWith(now time.Time, err error, c *CloseError) {
 		s.phase = phaseGone
 	}
 	s.err = err
+	s.sortArrived()
 	s.mux.Close(err)
+	s.endArrived(err)
 	s.events.close(err)
 	s.e.retire(s)
 	s.logEnd(err)

@@ -49,6 +49,9 @@ type EndpointStats struct {
 	Establishing int // of them, those that peers have asked for and that are not established yet
 	Waiting      int // established, and in line for Accept
 
+	Calls        int    // of peers, being handled or waiting for a handler
+	CallsRefused uint64 // calls of peers for which there was no room; see Config.MaxQueuedCalls
+
 	// What arrived and went no further, and why. Strangers can make all of these grow.
 	UnknownClass  uint64 // datagrams of a protocol that is not spoken here
 	BadSTUN       uint64 // STUN messages that are not exactly as they should be
@@ -65,6 +68,7 @@ func (e *Endpoint) Stats() EndpointStats {
 	e.mu.Lock()
 	st := EndpointStats{Sessions: len(e.sessions), Establishing: e.inbound, Waiting: len(e.accepts)}
 	e.mu.Unlock()
+	st.Calls, st.CallsRefused = e.calls.stats()
 	for r, n := range map[dropReason]*uint64{
 		dropUnknownClass: &st.UnknownClass,
 		dropBadSTUN:      &st.BadSTUN,

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/flow"
@@ -25,8 +26,11 @@ type Stream struct {
 var _ net.Conn = (*Stream)(nil)
 
 // OpenStream opens a stream to the peer under a label that tells the peer what it is for. It does not wait for the
-// peer to accept it.
+// peer to accept it. Labels that begin with "runnel." are reserved.
 func (s *Session) OpenStream(label string) (*Stream, error) {
+	if strings.HasPrefix(label, reservedPrefix) {
+		return nil, errReserved
+	}
 	out, err := s.mux.Open(label, &flow.Options{Stream: true, Returns: 1})
 	if err != nil {
 		return nil, err
@@ -35,12 +39,17 @@ func (s *Session) OpenStream(label string) (*Stream, error) {
 	return &Stream{flow.NewStream(out, nil), s, label}, nil
 }
 
-// AcceptStream waits for the next stream that the peer has opened.
+// AcceptStream waits for the next stream that the peer has opened and that no [Listener] is for.
 func (s *Session) AcceptStream(ctx context.Context) (*Stream, error) {
-	in, err := s.incoming.accept(ctx, s.mux, true)
+	in, err := s.arrived.streams.accept(ctx)
 	if err != nil {
 		return nil, err
 	}
+	return s.answerStream(in)
+}
+
+// answerStream completes a stream of which the peer has opened its half.
+func (s *Session) answerStream(in *flow.Receiver) (*Stream, error) {
 	out, err := s.mux.Open(in.Label(), &flow.Options{Stream: true, Answers: in})
 	if err != nil {
 		return nil, err
@@ -99,14 +108,16 @@ func (st *Stream) wrap(op string, err error) error {
 	case errors.Is(err, flow.ErrClosed):
 		err = net.ErrClosed
 	}
-	return &net.OpError{Op: op, Net: "runnel", Source: st.LocalAddr(), Addr: st.RemoteAddr(), Err: err}
+	return &net.OpError{Op: op, Net: network, Source: st.LocalAddr(), Addr: st.RemoteAddr(), Err: err}
 }
+
+const network = "runnel"
 
 // An Addr is a peer's ID as a [net.Addr].
 type Addr struct{ ID ID }
 
 // Network returns "runnel".
-func (Addr) Network() string { return "runnel" }
+func (Addr) Network() string { return network }
 
 // String returns the text form of the ID.
 func (a Addr) String() string { return a.ID.String() }

@@ -1,0 +1,121 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/seed-98f0d4c2/runnel/flow"
+)
+
+// A served is a call of the peer's that has been admitted.
+type served struct {
+	s        *Session
+	in       *flow.Receiver
+	priority flow.Priority
+	ctx      handlerContext
+	req      Request
+}
+
+func newServed(s *Session, in *flow.Receiver, h callHeader) *served {
+	c := &served{s: s, in: in, priority: h.priority}
+	c.ctx.in = in
+	if h.timeout > 0 {
+		c.ctx.deadline = time.Now().Add(h.timeout)
+	}
+	c.req = Request{Session: s, Method: h.method, Metadata: h.metadata}
+	return c
+}
+
+// run handles the call from its arrival to its end.
+func (c *served) run(fn handler) {
+	defer c.s.e.calls.leave(&c.s.calls)
+	defer c.ctx.finish()
+	defer c.in.Reject(0) // the caller need not keep its flow open any more
+	if fn.call != nil && !c.receive() {
+		return
+	}
+	// Within a session first: who waits for a place of the session keeps none of the endpoint's.
+	for _, slots := range []chan struct{}{c.s.calls.slots, c.s.e.calls.slots} {
+		if !takeSlot(&c.ctx, slots) {
+			return
+		}
+		defer func() { <-slots }()
+	}
+	if c.ctx.Err() != nil {
+		return
+	}
+	if fn.stream != nil {
+		c.runStream(fn.stream)
+		return
+	}
+	resp, st := c.runCall(fn.call)
+	c.answer(resp, st)
+}
+
+// receive waits for the request. It reports false if that is not to be handled.
+func (c *served) receive() bool {
+	m, err := c.in.Recv(&c.ctx)
+	if err == nil && len(m.Data) <= c.s.e.cfg.maxRequest() {
+		c.req.Data = m.Data
+		return true
+	}
+	if err == nil || isTooLarge(err) {
+		c.answer(nil, callStatus{code: CallTooLarge, text: fmt.Sprintf("requests have at most %d bytes", c.s.e.cfg.maxRequest())})
+	}
+	return false
+}
+
+// runCall runs a handler. A panic in it is the caller's to know and ours to log, but does not end the program: one
+// peer's request must not cost the others their sessions.
+func (c *served) runCall(fn HandlerFunc) (resp []byte, st callStatus) {
+	returned := false
+	defer func() {
+		if !returned {
+			resp, st = nil, c.unwound(recover())
+		}
+	}()
+	resp, err := fn(&c.ctx, &c.req)
+	returned = true
+	return resp, statusOf(err)
+}
+
+// unwound is what the caller is told of a handler that panicked. p is nil if it has ended its goroutine instead, which
+// goes on to end: then the caller is told here.
+func (c *served) unwound(p any) callStatus {
+	st := callStatus{code: CallInternal, ran: true, text: "the handler panicked"}
+	if p == nil {
+		p = "runtime.Goexit"
+		defer c.answer(nil, st)
+	}
+	c.s.log.Error("handler panicked", slog.String("method", c.req.Method), slog.Any("panic", p),
+		slog.String("stack", string(debug.Stack())))
+	return st
+}
+
+// answer sends what the handler has returned, unless nobody waits for it.
+func (c *served) answer(resp []byte, st callStatus) {
+	if c.ctx.Err() != nil {
+		return
+	}
+	if st.code != 0 {
+		c.s.refuseCall(c.in, &callHeader{priority: c.priority}, st)
+		return
+	}
+	out, err := c.s.mux.Open("", &flow.Options{Priority: c.priority, Answers: c.in})
+	if err != nil {
+		return // the session is over
+	}
+	if _, err = out.TrySend(resp); err != nil { // nothing is buffered: it does not block
+		out.Abort(0)
+		if isTooLarge(err) {
+			c.answer(nil, callStatus{code: CallTooLarge, ran: true, text: err.Error()})
+		}
+		return
+	}
+	_ = out.Close(atHand)
+}
