@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 
 	"github.com/seed-98f0d4c2/runnel/flow"
@@ -144,6 +145,9 @@ type listeners struct {
 }
 
 func (ls *listeners) add(id ID, label string) (*Listener, error) {
+	if strings.HasPrefix(label, reservedPrefix) {
+		return nil, errReserved
+	}
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	if ls.err != nil {
