@@ -59,9 +59,6 @@ func (e *Endpoint) connect(t Target, hold bool) (*Session, error) {
 	if t.ID.IsZero() {
 		return nil, fail(errors.New("peer: no peer ID"))
 	}
-	if e.cfg.Signaler == nil && len(t.Addrs) == 0 {
-		return nil, fail(ErrNoSignaler)
-	}
 	if len(t.Addrs) > 0 && e.cfg.Policy.RelayOnly {
 		return nil, fail(errors.New("peer: an address is dialled directly, which Policy.RelayOnly forbids"))
 	}
@@ -72,6 +69,9 @@ func (e *Endpoint) connect(t Target, hold bool) (*Session, error) {
 	}
 	s := e.peers[t.ID]
 	if s == nil {
+		if e.cfg.Signaler == nil && len(t.Addrs) == 0 {
+			return nil, fail(ErrNoSignaler)
+		}
 		if len(e.sessions) >= e.cfg.MaxSessions {
 			return nil, fail(errors.New("peer: too many sessions"))
 		}

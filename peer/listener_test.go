@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -258,4 +259,27 @@ func TestHTTP(t *testing.T) {
 			t.Errorf("the server ended with %v, want ErrServerClosed", err)
 		}
 	})
+}
+
+// A session that was dialled by address is found by ID, without a rendezvous.
+func TestDialFindsSession(t *testing.T) {
+	listen := func() *peer.Endpoint {
+		e, err := peer.Listen(t.Context(), &peer.Config{ListenAddr: netip.MustParseAddrPort("127.0.0.1:0")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = e.Close(context.Background()) })
+		return e
+	}
+	near, far := listen(), listen()
+	if _, err := near.Dial(t.Context(), far.ID()); !errors.Is(err, peer.ErrNoSignaler) {
+		t.Errorf("dialling a peer that nobody knows: %v, want ErrNoSignaler", err)
+	}
+	s, err := near.DialTarget(t.Context(), peer.Target{ID: far.ID(), Addrs: far.LocalAddrs()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := near.Dial(t.Context(), far.ID()); again != s || err != nil {
+		t.Errorf("dialling by ID returns %p, %v; want the session that exists, %p", again, err, s)
+	}
 }
