@@ -14,6 +14,7 @@ FUZZ     ?= .
 BENCH    ?= .
 COUNT    ?= 6
 RELAY    ?=
+MODULES   ?= examples/grpc
 PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 .PHONY: help
@@ -31,6 +32,15 @@ test: ## all tests that need nothing but Go (PKG=./flow/...)
 .PHONY: race
 race: ## the same under the race detector, which needs a C compiler (PKG=./flow/...)
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on $(PKG)
+
+# Modules within this one keep what they need out of everybody's go.mod, and out of ./... too.
+.PHONY: modules
+modules: ## lint and test the modules within this one (MODULES=examples/grpc)
+	@for dir in $(MODULES); do \
+		echo "== $$dir"; \
+		(cd $$dir && $(GO) build ./... && $(GO) tool -modfile=$(CURDIR)/internal/tools/go.mod golangci-lint run ./... && \
+			$(GO) test -shuffle=on ./...) || exit 1; \
+	done
 
 .PHONY: lint
 lint: ## layers and other rules of the house, format, linters
@@ -87,9 +97,10 @@ cross: ## compile and vet for every supported platform, without cgo
 	done
 
 .PHONY: tidy
-tidy: ## go.mod and go.sum of the module and of the tools
+tidy: ## go.mod and go.sum of the module, of the tools and of the modules within
 	$(GO) mod tidy
 	cd internal/tools && $(GO) mod tidy
+	@for dir in $(MODULES); do (cd $$dir && $(GO) mod tidy) || exit 1; done
 
 .PHONY: cover
 cover: ## coverage per function, and as HTML in bin/cover.html (PKG=./flow/...)

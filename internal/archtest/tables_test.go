@@ -23,6 +23,11 @@ var layers = []layer{
 		"programs, and the tests of whole programs, are what everything else is for: nothing imports them",
 	},
 	{
+		"services of examples",
+		[]string{"examples/grpc/greeter"},
+		"what is generated from a service's description is shared by the programs that serve and call it",
+	},
+	{
 		"programs' frame",
 		[]string{"internal/program/..."},
 		"flags, logs, signals, certificates and metrics are the same for every server program, and nobody else's business",
