@@ -61,16 +61,42 @@
 // session is never handed to the application before that. A session that began on a relay moves to a direct path
 // in place when there is one. docs/PROTOCOL.md has every byte.
 //
+// # Calls
+//
+// On top of flows there is request and response. A handler is registered once and serves every peer that has a session
+// with the endpoint, whoever dialled it:
+//
+//	ep.Handle("greet", func(ctx context.Context, req *peer.Request) ([]byte, error) {
+//		return fmt.Appendf(nil, "hello %s", req.Data), nil
+//	})
+//
+// and the other side, which may handle calls itself, asks
+//
+//	answer, err := s.Call(ctx, "greet", []byte("world"), nil)
+//
+// or, to dial when there is no session, [Endpoint.Call]. The handler's context ends with the caller's deadline and when
+// the caller gives up. A handler is started at most once for a call; when there is no answer, [CallError].MayHaveRun
+// says whether it may have been. [Session.CallStream] is a call with any number of messages each way.
+//
+// # Connections
+//
+// [Session.OpenStream], or a [Dialer], gives a [net.Conn], and a [Listener] accepts them, so that net/http, gRPC and
+// whatever else speaks over TCP can speak between peers. A peer's ID takes the place of the host name.
+//
 // # Cancellation
 //
-// A context bounds the wait of the call it is passed to and nothing else. A session lives until it is closed or
-// lost.
+// A context bounds the wait of the function it is passed to and nothing else. A session lives until it is closed or
+// lost. [Session.CallStream] is the exception, and says so: its context bounds the whole exchange.
 //
 // # Goroutines
 //
-// An endpoint costs a goroutine for each socket and a few for signaling and relays; a session costs one.
+// An endpoint costs a goroutine for each socket and a few for signaling and relays; a session costs one, and so does
+// each call that is being handled, or two if its handler waits for its context to end.
 //
 // # Limitations
+//
+// Calls are not resumed: a session that ends takes the calls on it with it. A call that was given up before anything of
+// it was sent, on an established session, is said to may have run all the same.
 //
 // New addresses are not told to the peer of an established session. A peer that moves is followed as soon as one of
 // its packets arrives, which a NAT in front of the other may prevent; such a session, one whose two peers move at the

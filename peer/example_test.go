@@ -5,10 +5,13 @@ package peer_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
+	"net/http"
 	"net/netip"
+	"time"
 
 	"github.com/seed-98f0d4c2/runnel/peer"
 	"github.com/seed-98f0d4c2/runnel/signaling"
@@ -140,4 +143,145 @@ func ExampleEndpoint_DialTarget() {
 	}
 	fmt.Println(s.Peer() == listener.ID())
 	// Output: true
+}
+
+// A handler serves every peer that has a session with the endpoint. Its errors have codes.
+func ExampleEndpoint_Handle() {
+	ctx := context.Background()
+	var hub signaling.Hub
+	alice, bob := exampleEndpoint(ctx, &hub), exampleEndpoint(ctx, &hub)
+	defer alice.Close(ctx)
+	defer bob.Close(ctx)
+
+	const noName peer.CallCode = 1000
+	bob.Handle("greet", func(_ context.Context, req *peer.Request) ([]byte, error) {
+		if len(req.Data) == 0 {
+			return nil, peer.Errorf(noName, "whom?")
+		}
+		return fmt.Appendf(nil, "hello %s", req.Data), nil
+	})
+
+	answer, err := alice.Call(ctx, bob.ID(), "greet", []byte("world"), nil) // dials
+	fmt.Printf("%s %v\n", answer, err)
+	_, err = alice.Call(ctx, bob.ID(), "greet", nil, nil)
+	var ce *peer.CallError
+	fmt.Println(errors.As(err, &ce) && ce.Code == noName, ce.Message)
+	// Output:
+	// hello world <nil>
+	// true whom?
+}
+
+// Whether a call may be made again without harm is in its error.
+func ExampleSession_Call() {
+	ctx := context.Background()
+	var hub signaling.Hub
+	alice, bob := exampleEndpoint(ctx, &hub), exampleEndpoint(ctx, &hub)
+	defer alice.Close(ctx)
+	defer bob.Close(ctx)
+
+	bob.Handle("pay", func(ctx context.Context, _ *peer.Request) ([]byte, error) {
+		<-ctx.Done() // something takes too long
+		return nil, ctx.Err()
+	})
+	s, err := alice.Dial(ctx, bob.ID())
+	if err != nil {
+		log.Fatal(err)
+	}
+	limited, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	_, err = s.Call(limited, "pay", []byte("5"), nil)
+	var ce *peer.CallError
+	if errors.As(err, &ce) {
+		fmt.Println(ce.Code, "- may have run:", ce.MayHaveRun)
+	}
+	_, err = s.Call(ctx, "play", []byte("5"), nil)
+	if errors.As(err, &ce) {
+		fmt.Println(ce.Code, "- may have run:", ce.MayHaveRun)
+	}
+	// Output:
+	// deadline exceeded - may have run: true
+	// no such method - may have run: false
+}
+
+// A streaming call: the handler answers as long as it is asked.
+func ExampleSession_CallStream() {
+	ctx := context.Background()
+	var hub signaling.Hub
+	alice, bob := exampleEndpoint(ctx, &hub), exampleEndpoint(ctx, &hub)
+	defer alice.Close(ctx)
+	defer bob.Close(ctx)
+
+	bob.HandleStream("squares", func(ctx context.Context, st *peer.HandlerStream) error {
+		for {
+			m, err := st.Recv(ctx)
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if err := st.Send(ctx, []byte{m[0] * m[0]}); err != nil {
+				return err
+			}
+		}
+	})
+	s, err := alice.Dial(ctx, bob.ID())
+	if err != nil {
+		log.Fatal(err)
+	}
+	st, err := s.CallStream(ctx, "squares", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for n := range byte(4) {
+		if err := st.Send(ctx, []byte{n}); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if err := st.CloseSend(ctx); err != nil {
+		log.Fatal(err)
+	}
+	for {
+		m, err := st.Recv(ctx)
+		if err != nil {
+			fmt.Println(err)
+			break
+		}
+		fmt.Println(m[0])
+	}
+	// Output:
+	// 0
+	// 1
+	// 4
+	// 9
+	// EOF
+}
+
+// Package net/http serves and asks between peers. The host of a URL is the ID of a peer.
+func ExampleEndpoint_Listener() {
+	ctx := context.Background()
+	var hub signaling.Hub
+	alice, bob := exampleEndpoint(ctx, &hub), exampleEndpoint(ctx, &hub)
+	defer alice.Close(ctx)
+	defer bob.Close(ctx)
+
+	l, err := bob.Listener("http")
+	if err != nil {
+		log.Fatal(err)
+	}
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "it is alice: %t", r.RemoteAddr == alice.ID().String())
+	})}
+	go srv.Serve(l)
+	defer srv.Close()
+
+	client := http.Client{Transport: &http.Transport{DialContext: alice.Dialer("http").DialContext}}
+	resp, err := client.Get("http://" + bob.ID().String() + "/")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	fmt.Printf("%s %v\n", body, err)
+	// Output: it is alice: true <nil>
 }

@@ -6,6 +6,8 @@ package peer
 import (
 	"crypto/ed25519"
 	"time"
+
+	"github.com/seed-98f0d4c2/runnel/flow"
 )
 
 // ProveWith makes endpoints of c sign their proofs of identity with another key.
@@ -50,4 +52,9 @@ func (e *Endpoint) Stamp(now time.Time) time.Time { return e.stamp(now) }
 // SendChunk sends a chunk to the peer, whatever it is.
 func (s *Session) SendChunk(chunk []byte) {
 	s.post(func(now time.Time) { s.sendAlone(now, s.mob.Current().Key, chunk) })
+}
+
+// OpenRaw opens a flow under any label.
+func (s *Session) OpenRaw(label string, o *flow.Options) (*flow.Sender, error) {
+	return s.mux.Open(label, o)
 }
