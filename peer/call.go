@@ -204,7 +204,7 @@ func (s *Session) mayHaveSent() bool {
 const maxCallAttempts = 4
 
 // Call is [Session.Call] on the session with a peer, which is dialled if there is none. The request travels with the
-// first packet that can carry it, so that a call to a peer that has to be dialled costs no more than the dialling.
+// first packet that can carry it: a call to a peer that has to be dialled costs the dialling and one round trip.
 //
 // When the session ends before the answer, Call dials and tries again if the handler cannot have been started, or if
 // the call is [CallOptions].Idempotent; at most three times, within ctx.

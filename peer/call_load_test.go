@@ -26,6 +26,10 @@ func TestCallsLeaveNothing(t *testing.T) {
 	}
 	bubble(t, func(t *testing.T) {
 		near, far, s := callPair(t, nil)
+		back, err := far.Accept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
 		far.Handle("echo", answer)
 		far.Handle("done", func(ctx context.Context, req *peer.Request) ([]byte, error) {
 			select { // makes the context watch
@@ -75,8 +79,10 @@ func TestCallsLeaveNothing(t *testing.T) {
 				t.Errorf("%d calls are left, want 0", got)
 			}
 		}
-		if st := s.Stats().Flow; st.OutgoingFlows+st.IncomingFlows != 0 {
-			t.Errorf("%d flows are still sent and %d received, want none", st.OutgoingFlows, st.IncomingFlows)
+		for _, s := range []*peer.Session{s, back} {
+			if st := s.Stats().Flow; st.OutgoingFlows+st.IncomingFlows != 0 {
+				t.Errorf("%d flows are still sent and %d received, want none", st.OutgoingFlows, st.IncomingFlows)
+			}
 		}
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-98f0d4c2/runnel/flow"
 	"github.com/seed-98f0d4c2/runnel/peer"
 	"github.com/seed-98f0d4c2/runnel/peer/peertest"
 	"github.com/seed-98f0d4c2/runnel/signaling"
@@ -77,7 +78,7 @@ func TestCall(t *testing.T) {
 	})
 }
 
-// A small call costs exactly one round trip, to a peer that has to be dialled no more than the dialling.
+// A small call costs exactly one round trip.
 func TestCallTakesOneRoundTrip(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		_, far, s := callPair(t, nil)
@@ -205,6 +206,53 @@ func TestCallCancel(t *testing.T) {
 			if took := time.Since(start); took > time.Second+callRTT/2+time.Millisecond {
 				t.Errorf("%s: the handler was cancelled after %v, want one way after 1s", method, took)
 			}
+		}
+	})
+}
+
+// What a handler derives from its context ends with it, and can say why.
+func TestCallDerivedContext(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, far, s := callPair(t, nil)
+		type key struct{}
+		ended := make(chan error, 2)
+		far.Handle("derive", func(ctx context.Context, _ *peer.Request) ([]byte, error) {
+			if err := context.Cause(ctx); err != nil {
+				t.Errorf("the context ends before it begins: %v", err)
+			}
+			derived, cancel := context.WithTimeout(context.WithValue(ctx, key{}, "value"), time.Hour)
+			defer cancel()
+			if got := derived.Value(key{}); got != "value" {
+				t.Errorf("value is %v, want value", got)
+			}
+			context.AfterFunc(ctx, func() { ended <- context.Cause(ctx) })
+			<-derived.Done()
+			ended <- context.Cause(derived)
+			return nil, nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		_, err := s.Call(ctx, "derive", nil, nil)
+		wantCallError(t, err, peer.CallCanceled, true)
+		for range 2 {
+			var aborted *flow.AbortedError
+			if err := <-ended; !errors.As(err, &aborted) || peer.CallCode(aborted.Code) != peer.CallCanceled {
+				t.Errorf("the cause is %v, want the caller's abort with code %d", err, peer.CallCanceled)
+			}
+		}
+		// It also ends when the handler has returned.
+		kept := make(chan context.Context, 1)
+		far.Handle("keep", func(ctx context.Context, _ *peer.Request) ([]byte, error) {
+			kept <- ctx
+			return nil, nil
+		})
+		if _, err := s.Call(t.Context(), "keep", nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		over := <-kept
+		<-over.Done()
+		if err := over.Err(); !errors.Is(err, context.Canceled) {
+			t.Errorf("after the handler the context's error is %v, want context.Canceled", err)
 		}
 	})
 }
