@@ -103,6 +103,9 @@ func (c *call) response(ctx context.Context, s *Session, o *CallOptions) ([]byte
 	if err != nil {
 		return nil, c.lost(ctx, s, err)
 	}
+	if m.More { // responses do not come in parts
+		return nil, c.fail(CallInternal, true, errCallHeader)
+	}
 	if o != nil && o.MaxResponse > 0 && len(m.Data) > o.MaxResponse {
 		return nil, c.tooLarge(len(m.Data), o.MaxResponse)
 	}

@@ -122,7 +122,7 @@ func (st *CallStream) recv(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, st.lost(ctx, &c, err)
 	}
-	kind, data, err := untag(m.Data)
+	kind, data, err := untag(&m)
 	switch {
 	case err != nil:
 		return nil, c.fail(CallInternal, true, err)
@@ -207,7 +207,7 @@ func (st *HandlerStream) Recv(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	kind, data, err := untag(m.Data)
+	kind, data, err := untag(&m)
 	switch {
 	case err != nil:
 		return nil, err
@@ -274,11 +274,12 @@ func sendTagged(ctx context.Context, out *flow.Sender, kind byte, msg []byte) er
 	return err
 }
 
-func untag(b []byte) (kind byte, msg []byte, err error) {
-	if len(b) == 0 || b[0] > callEnd {
+// untag takes the first byte off a message. Messages of calls do not come in parts.
+func untag(m *flow.Message) (kind byte, msg []byte, err error) {
+	if len(m.Data) == 0 || m.Data[0] > callEnd || m.More {
 		return 0, nil, errCallHeader
 	}
-	return b[0], b[1:], nil
+	return m.Data[0], m.Data[1:], nil
 }
 
 func isTooLarge(err error) bool { return errors.Is(err, flow.ErrTooLarge) }

@@ -60,6 +60,10 @@ func (c *served) run(fn handler) {
 // receive waits for the request. It reports false if that is not to be handled.
 func (c *served) receive() bool {
 	m, err := c.in.Recv(&c.ctx)
+	if err == nil && m.More { // requests do not come in parts
+		c.answer(nil, callStatus{code: CallInternal, text: errCallHeader.Error()})
+		return false
+	}
 	if err == nil && len(m.Data) <= c.s.e.cfg.maxRequest() {
 		c.req.Data = m.Data
 		return true
