@@ -47,7 +47,9 @@ func copyBuffer(p []byte) *buffer {
 		return &buffer{append([]byte(nil), p...)}
 	}
 	buf := newBuffer(len(p))
-	buf.b = append(buf.b, p...)
+	if len(p) > 0 {
+		buf.b = append(buf.b, p...)
+	}
 	return buf
 }
 

@@ -26,7 +26,7 @@ type Message struct {
 	// Late says that messages behind this one were handed over before, because of SetMaxWait.
 	Late bool
 
-	cut bool // the sender has abandoned it, but it was complete
+	cut bool    // the sender has abandoned it, but it was complete
 	at  int64   // when it was complete, see Mux.offset
 	buf *buffer // of Data; nil: none to give back
 }
