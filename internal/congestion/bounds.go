@@ -21,7 +21,7 @@ const (
 )
 
 // sanePacket returns n as the size of a packet that windows can be reckoned in.
-func sanePacket(n int) int { return min(max(n, 64), 65535) }
+func sanePacket(n int) int { return min(max(n, 64), maxWindow/8) }
 
 // pacing returns gain windows per round-trip time, in bytes per second.
 func pacing(gain, window float64, rtt time.Duration) float64 {
