@@ -8,7 +8,12 @@ import (
 	"fmt"
 )
 
-var errForeignAnswer = errors.New("flow: Options.Answers is a flow of another session")
+var (
+	errForeignAnswer = errors.New("flow: Options.Answers is a flow of another session")
+	errForeignParent = errors.New("flow: After a message of another session")
+	errManyParents   = fmt.Errorf("flow: After more than %d messages", maxParents)
+	errWriterOver    = errors.New("flow: write after the end of the message")
+)
 
 var (
 	// ErrWouldBlock is returned by [Sender.TrySend] when the flow's send buffer is full.
@@ -24,22 +29,6 @@ var (
 	ErrAbandoned = errors.New("flow: message abandoned")
 )
 
-// An AbandonedError says that a message was given up and why. It matches [ErrAbandoned] and unwraps to Cause.
-type AbandonedError struct {
-	// Cause is a *RejectedError if the peer refused the flow, ErrClosed if this side aborted it, ErrTooLarge if the
-	// peer does not take messages of that size, and otherwise the error that ended the session.
-	Cause error
-}
-
-// Error describes the cause.
-func (e *AbandonedError) Error() string { return fmt.Sprintf("flow: message abandoned: %v", e.Cause) }
-
-// Unwrap returns Cause.
-func (e *AbandonedError) Unwrap() error { return e.Cause }
-
-// Is reports whether target is [ErrAbandoned].
-func (e *AbandonedError) Is(target error) bool { return target == ErrAbandoned }
-
 // A RejectedError reports that the peer's [Receiver.Reject] refused a flow.
 type RejectedError struct {
 	// Code is the peer application's, or, from 0x4080 on, one with which the protocol itself refuses a flow: 0x4080
@@ -53,7 +42,8 @@ func (e *RejectedError) Error() string {
 	return fmt.Sprintf("flow: rejected by the peer with code %#x", e.Code)
 }
 
-// An AbortedError reports that the peer's [Sender.Abort] ended a flow.
+// An AbortedError reports that the peer's [Sender.Abort] ended a flow. Code is the peer application's, or 0x4083 if a
+// message that was being written broke off; see [MessageWriter].
 type AbortedError struct{ Code uint64 }
 
 // Error names the code.

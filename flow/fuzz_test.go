@@ -110,7 +110,7 @@ func FuzzMux(f *testing.F) {
 			switch next() % 11 {
 			case 0:
 				if len(senders) < 20 {
-					o := &Options{Priority: Priority(next()%5 - 2), Returns: 1}
+					o := &Options{Priority: Priority(next()%8 - 3), Returns: 1}
 					if len(receivers) > 0 && next()%2 == 0 {
 						o.Answers = receivers[next()%len(receivers)]
 					}

@@ -8,6 +8,7 @@ type itemKind uint8
 
 const (
 	itemData itemKind = iota
+	itemSkip
 	itemOpen
 	itemEnd
 	itemAbort
@@ -21,8 +22,9 @@ const (
 // has to be sent again is made anew.
 type item struct {
 	kind itemKind
-	s    *Sender   // itemData, itemOpen, itemEnd, itemAbort
+	tx   uint8     // itemData: how often the units have been sent, if that matters
+	s    *Sender   // itemData, itemSkip, itemOpen, itemEnd, itemAbort
 	r    *Receiver // itemReject, itemWindow
-	seq  uint64    // itemData: message; itemAck: largest packet acknowledged
-	a, b int       // itemData: units of the message, see sendMsg
+	seq  uint64    // itemData: message; itemSkip: first message; itemAck: largest packet acknowledged
+	a, b int       // itemData: units of the message, see sendMsg; itemSkip: a messages
 }

@@ -27,7 +27,8 @@ type Mux struct {
 	err            error // set once the session is over
 	readySenders   []*Sender
 	readyReceivers []*Receiver
-	dirty          atomic.Bool   // there is something in the ready lists
+	asks           map[*Receipt]ask
+	dirty          atomic.Bool   // there is something in the ready lists or asks
 	readBytes      atomic.Uint64 // credit freed by reading since the loop last looked
 	peerMaxMessage atomic.Int64  // largest message the peer takes; zero: not known yet
 
@@ -80,6 +81,8 @@ type Mux struct {
 	nBlocked     int            // those that do
 	probeAt      time.Time      // when to remind the peer that we are blocked
 	probeEvery   time.Duration
+
+	sendState
 
 	// Receiving.
 	receivers    map[uint64]*Receiver // not complete
@@ -147,12 +150,7 @@ func (m *Mux) Open(label string, o *Options) (*Sender, error) {
 		return nil, fmt.Errorf("%w: label of %d and metadata of %d bytes, at most %d and %d may be",
 			ErrTooLarge, len(label), len(o.Metadata), MaxLabel, MaxMetadata)
 	}
-	s := &Sender{
-		m: m, sendBuffer: o.sendBuffer(), level: o.Priority.level(),
-		open:      wire.FlowOpen{Label: []byte(label), Metadata: append([]byte(nil), o.Metadata...), Stream: o.Stream, Arrival: o.Ordering == Arrival},
-		returns:   max(o.Returns, 0),
-		flowLimit: wire.InitialFlowWindow,
-	}
+	s := m.newSender(label, o)
 	if o.Answers != nil && o.Answers.m != m {
 		return nil, errForeignAnswer
 	}
@@ -232,6 +230,8 @@ func (m *Mux) collect() {
 	m.dirty.Store(false)
 	m.takenSenders, m.readySenders = m.readySenders, m.takenSenders[:0]
 	m.takenReceivers, m.readyReceivers = m.readyReceivers, m.takenReceivers[:0]
+	asks := m.asks
+	m.asks = nil
 	m.mu.Unlock()
 	for i, s := range m.takenSenders {
 		m.collectSender(s)
@@ -240,6 +240,9 @@ func (m *Mux) collect() {
 	for i, r := range m.takenReceivers {
 		m.collectReceiver(r)
 		m.takenReceivers[i] = nil
+	}
+	for r, a := range asks {
+		m.grant(r, a)
 	}
 	m.recvConsumed += m.readBytes.Swap(0)
 	m.updateSessionLimits()
@@ -260,9 +263,10 @@ func (m *Mux) Close(err error) {
 	m.handOut()
 	m.closed = true
 	for s := range m.senders {
-		m.failSender(s, err)
+		m.failSender(s, SessionOver, err)
 		s.closeReturns(err)
 	}
+	m.returnBuffers()
 	for _, s := range m.sendersByID { // those that only wait for answers among them
 		s.closeReturns(err)
 	}
@@ -276,7 +280,7 @@ func (m *Mux) Close(err error) {
 	clear(m.sendersByID)
 	clear(m.receivers)
 	m.lastReceiver, m.sessionWait, m.blocked, m.nBlocked, m.probeAt = nil, nil, nil, 0, time.Time{}
-	m.sched, m.awaitingID, m.controlq = scheduler{}, queue[*Sender]{}, queue[*Receiver]{}
+	m.sched, m.deadlines, m.awaitingID, m.controlq = scheduler{}, nil, queue[*Sender]{}, queue[*Receiver]{}
 	m.loss.Close()
 	m.publish()
 }
@@ -284,8 +288,7 @@ func (m *Mux) Close(err error) {
 // Idle reports whether everything handed to the flows has reached the peer: nothing is queued and nothing awaits
 // acknowledgement. An orderly close of the session waits for it.
 func (m *Mux) Idle() bool {
-	m.collect()
-	if m.rejecting > 0 {
+	if m.rejecting > 0 || m.dirty.Load() && m.uncollected() {
 		return false
 	}
 	for s := range m.senders {

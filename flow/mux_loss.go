@@ -12,11 +12,24 @@ func (m *Mux) settle(pn uint64, items []item, fate recovery.Fate) {
 		for i := range items {
 			m.itemAcked(pn, &items[i])
 		}
-	case recovery.Lost, recovery.Repeat:
+	case recovery.Lost:
 		for i := range items {
 			m.itemLost(pn, &items[i])
 		}
-	case recovery.LostRepeated: // it has been said again
+	case recovery.Repeat: // its loss is feared
+		for i := range items {
+			if it := &items[i]; it.kind == itemData {
+				m.dataLost(it.s, it.seq, it.a, it.b, int(it.tx), true)
+			} else {
+				m.itemLost(pn, it)
+			}
+		}
+	case recovery.LostRepeated: // it has been said again, if it may be
+		for i := range items {
+			if it := &items[i]; it.kind == itemData {
+				m.lastLost(it.s, it.seq, it.a, it.b, int(it.tx))
+			}
+		}
 	}
 }
 
@@ -25,6 +38,8 @@ func (m *Mux) itemAcked(pn uint64, it *item) {
 	switch it.kind {
 	case itemData:
 		m.dataAcked(it.s, it.seq, it.a, it.b)
+	case itemSkip:
+		m.skipAcked(it.s, it.seq, it.a)
 	case itemOpen:
 		it.s.openFact.acked()
 		m.maybeFinish(it.s)
@@ -56,7 +71,9 @@ func (m *Mux) itemAcked(pn uint64, it *item) {
 func (m *Mux) itemLost(pn uint64, it *item) {
 	switch it.kind {
 	case itemData:
-		m.dataLost(it.s, it.seq, it.a, it.b)
+		m.dataLost(it.s, it.seq, it.a, it.b, int(it.tx), false)
+	case itemSkip:
+		m.skipLost(it.s, it.seq, it.a)
 	case itemOpen:
 		if it.s.openFact.lost(pn) {
 			m.sched.add(it.s)

@@ -147,6 +147,7 @@ func (m *Mux) HandleTimeout(now time.Time) {
 	if !m.probeAt.IsZero() && !m.probeAt.After(now) {
 		m.remindBlocked(now)
 	}
+	m.expireMessages(now)
 	m.passGaps(now)
 	m.handOut()
 	m.publish()
@@ -159,7 +160,7 @@ func (m *Mux) NextTimeout() time.Time {
 		return time.Time{}
 	}
 	t := m.loss.NextTimeout()
-	for _, u := range [...]time.Time{m.acks.NextTimeout(), m.paceAt, m.probeAt, m.waitAt} {
+	for _, u := range [...]time.Time{m.acks.NextTimeout(), m.paceAt, m.probeAt, m.waitAt, m.nextDeadline()} {
 		if t.IsZero() || !u.IsZero() && u.Before(t) {
 			t = u
 		}

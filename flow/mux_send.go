@@ -21,6 +21,7 @@ func (m *Mux) Append(now time.Time, pn uint64, b []byte, limit int) []byte {
 	}
 	m.begin(now, pn)
 	m.collect()
+	m.expireMessages(now)
 	start := len(b)
 	acked, probing := false, m.loss.Probing()
 	if m.acks.Pending() && (m.acks.IsDue(now) || probing || m.hasWork()) {
@@ -122,30 +123,6 @@ func (m *Mux) appendControl(b []byte, limit int) []byte {
 		}
 		r.inControl = false
 		takeReceiver(&m.controlq)
-	}
-	return b
-}
-
-// appendFlows fills the packet with what flows have to send.
-func (m *Mux) appendFlows(b []byte, limit int) []byte {
-	for level := range levels {
-		for s := m.sched.head(level); s != nil; s = m.sched.head(level) {
-			before := len(b)
-			var more bool
-			b, more = m.appendFlow(s, b, limit)
-			if level <= Urgent.level() && len(b) > before {
-				m.urgentSent = m.now
-			}
-			if !more {
-				m.sched.removeHead(level)
-				continue
-			}
-			// The packet is full, and the next one is another flow's if this one got anything into it.
-			if len(b) > before {
-				m.sched.rotate(level)
-			}
-			return b
-		}
 	}
 	return b
 }

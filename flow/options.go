@@ -11,23 +11,30 @@ import (
 
 // Priority orders the flows of a session. The zero value is Routine.
 //
-// Order between priorities is strict: while a flow has something it may send, flows of lower priority send nothing.
-// Flows of equal priority take turns, a packet each.
+// Order between priorities is strict: a packet is filled with what flows of higher priority may send, repetitions
+// included, before anything of lower priority goes in. But whoever has something to send is let ahead in one packet of
+// 32, so that nobody waits for ever; that costs those above a packet's time. Flows of equal priority share by weight.
+//
+// Urgent and above are time-critical: while such a flow sends, the session keeps its queues on the path short, and a
+// peer that receives it asks others to leave room.
 type Priority int8
 
 // Priorities, lowest first.
 const (
-	Background Priority = iota - 2 // when nothing else wants the path
+	Background Priority = iota - 3 // when nothing else wants the path
 	Bulk                           // transfers somebody waits for, but not this second
+	Data                           // what a user waits for
 	Routine                        // the default
 	Urgent                         // delay is noticed
 	Immediate                      // delay hurts: input, voice, control
+	Flash                          // what must pass voice
+	Override                       // what must pass everything
 )
 
-const levels = int(Immediate-Background) + 1
+const levels = int(Override-Background) + 1
 
 // level returns the scheduling level of p, 0 being served first. Values out of range count as the nearest in range.
-func (p Priority) level() int { return int(Immediate - max(Background, min(p, Immediate))) }
+func (p Priority) level() int8 { return int8(Override - max(Background, min(p, Override))) }
 
 // An Ordering says in which order the messages of a flow are handed over. The zero value is Ordered.
 type Ordering uint8
@@ -52,6 +59,15 @@ const (
 type Options struct {
 	// Priority places the flow among the session's other flows.
 	Priority Priority
+
+	// Weight is the flow's share among flows of equal priority that have something to send, in bytes, from 1 to 255.
+	// If zero, 16. Values out of range count as the nearest in range.
+	Weight int
+
+	// StartWithin, FinishWithin and Transmits apply to every message whose [SendOption] does not say otherwise. Zero
+	// or less means no limit.
+	StartWithin, FinishWithin time.Duration
+	Transmits                 int
 
 	// Metadata reaches the receiver before the first message. At most [MaxMetadata] bytes; it is copied.
 	Metadata []byte
@@ -89,6 +105,27 @@ func (o *Options) sendBuffer() int {
 	}
 	return o.SendBuffer
 }
+
+func (o *Options) weight() uint8 {
+	if o.Weight == 0 {
+		return defaultWeight
+	}
+	return uint8(max(1, min(o.Weight, 255)))
+}
+
+const defaultWeight = 16
+
+// messageDefaults are terms for messages that have none of their own. Zero means no limit.
+type messageDefaults struct {
+	startWithin, finishWithin time.Duration
+	transmits                 int
+}
+
+func (o *Options) messageDefaults() messageDefaults {
+	return messageDefaults{max(o.StartWithin, 0), max(o.FinishWithin, 0), max(0, min(o.Transmits, 255))}
+}
+
+func (d *messageDefaults) any() bool { return *d != messageDefaults{} }
 
 // A Config configures a [Mux]. The zero value is usable except for Wake.
 type Config struct {

@@ -36,7 +36,10 @@ func (m *Mux) appendFlow(s *Sender, b []byte, limit int) (_ []byte, more bool) {
 	}
 	afterOpen := len(b)
 
-	b, more = m.appendMessages(s, b, limit)
+	b, more = m.appendSkips(s, b, limit)
+	if !more {
+		b, more = m.appendMessages(s, b, limit)
+	}
 	if !more && s.endFact.pending() && s.next == s.queuedEnd() {
 		b, more = m.appendEnd(s, b, limit, wire.ChunkFlowEnd, s.queuedEnd(), &s.endFact, itemEnd)
 	}
@@ -77,15 +80,23 @@ func (m *Mux) appendMessages(s *Sender, b []byte, limit int) (_ []byte, full boo
 			s.resend.Remove(seq, seq+1)
 			continue
 		}
-		lost := p.lost[0]
+		start, end, times := int(p.lost[0].Start), int(p.lost[0].End), 0
+		if p.terms != nil && p.terms.counts() {
+			times, end = p.terms.timesSent(start, end)
+		}
 		var n int
-		if b, n = m.appendFragment(s, p, seq, int(lost.Start), int(lost.End), b, limit); n == 0 {
+		if b, n = m.appendFragment(s, p, seq, start, end, times+1, b, limit); n == 0 {
 			return b, true
 		}
-		p.lost.Remove(lost.Start, lost.Start+uint64(n))
+		if times > 0 {
+			p.terms.sendAgain(start, start+n, times+1)
+		}
+		p.lost.Remove(uint64(start), uint64(start+n))
+		s.stats.Retransmitted++
+		s.stats.RetransmittedBytes += uint64(min(start+n, len(p.buf.b)) - min(start, len(p.buf.b)))
 	}
 	for s.next < s.queuedEnd() {
-		p := s.message(s.next)
+		p := s.message(s.next) // never nil: next passes over what is done
 		credit, ok := m.credit(s, p)
 		if !ok {
 			return b, false
@@ -96,12 +107,13 @@ func (m *Mux) appendMessages(s *Sender, b []byte, limit int) (_ []byte, full boo
 		}
 		was := p.sent
 		var n int
-		if b, n = m.appendFragment(s, p, s.next, was, end, b, limit); n == 0 {
+		if b, n = m.appendFragment(s, p, s.next, was, end, 1, b, limit); n == 0 {
 			return b, true
 		}
 		m.useCredit(s, p, n)
 		if p.sent == p.units() {
 			s.next++
+			s.passOver()
 			continue
 		}
 		if p.sent < end {
@@ -111,8 +123,9 @@ func (m *Mux) appendMessages(s *Sender, b []byte, limit int) (_ []byte, full boo
 	return b, false
 }
 
-// appendFragment appends units [a, e) of message seq, or as many as fit, and returns how many those are.
-func (m *Mux) appendFragment(s *Sender, p *sendMsg, seq uint64, a, e int, b []byte, limit int) ([]byte, int) {
+// appendFragment appends units [a, e) of message seq, or as many as fit, as transmission tx, and returns how many those
+// are.
+func (m *Mux) appendFragment(s *Sender, p *sendMsg, seq uint64, a, e, tx int, b []byte, limit int) ([]byte, int) {
 	d := wire.FlowData{Flow: s.open.Flow, Seq: seq, Offset: uint64(a)}
 	size := len(p.buf.b)
 	want := min(e, size) - a
@@ -124,9 +137,13 @@ func (m *Mux) appendFragment(s *Sender, p *sendMsg, seq uint64, a, e int, b []by
 	d.End = a+n == size
 	if d.End {
 		n++
+		d.More = p.terms != nil && p.terms.more
 	}
 	b = d.Append(b)
-	m.record(item{kind: itemData, s: s, seq: seq, a: a, b: a + n})
+	m.record(item{kind: itemData, s: s, seq: seq, a: a, b: a + n, tx: uint8(min(tx, 255))})
+	if s.level <= Urgent.level() {
+		m.urgentSent = m.now
+	}
 	m.count.BytesSent += uint64(len(d.Data))
 	return b, n
 }
@@ -143,7 +160,7 @@ func (m *Mux) credit(s *Sender, p *sendMsg) (n int, ok bool) {
 	}
 	// The peer may have taught us of its limit after the message was queued.
 	if peer := m.peerMaxMessage.Load(); peer > 0 && size > uint64(peer) {
-		m.abortSender(s, ErrTooLarge, uint64(wire.CodeFlowMessageSize))
+		m.abortSender(s, FlowAborted, ErrTooLarge, uint64(wire.CodeFlowMessageSize))
 		return 0, false
 	}
 	// A message is begun only if the session's credit suffices for all of it and what other flows have begun. Else all
@@ -172,10 +189,17 @@ func (m *Mux) useCredit(s *Sender, p *sendMsg, n int) {
 		m.sendUsed += wire.MessageCost
 		m.sendReserved += uint64(size)
 		m.count.MessagesSent++
+		s.stats.Queued--
+		s.stats.Sent++
+		if p.terms != nil {
+			m.startTerms(p.terms)
+		}
 	}
 	bytes := uint64(min(p.sent+n, size) - min(p.sent, size))
 	p.sent += n
 	s.flowUsed += bytes
 	m.sendUsed += bytes
 	m.sendReserved -= bytes
+	s.stats.QueuedBytes -= int(bytes)
+	s.stats.InFlight += int(bytes)
 }

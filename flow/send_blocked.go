@@ -24,11 +24,13 @@ func (m *Mux) block(s *Sender) {
 	}
 	s.blocked = true
 	m.nBlocked++
+	m.change(s)
 	if !s.listed {
 		s.listed = true
 		m.blocked = append(m.blocked, s)
 	}
 	m.count.Blocked++
+	s.stats.TimesBlocked++
 	m.startProbing()
 }
 
@@ -39,6 +41,7 @@ func (m *Mux) unblock(s *Sender) {
 	}
 	s.blocked = false
 	m.nBlocked--
+	m.change(s)
 	m.stopProbing()
 	if s.sendable() {
 		m.sched.add(s)

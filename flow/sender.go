@@ -18,17 +18,23 @@ type Sender struct {
 	sendBuffer int
 	open       wire.FlowOpen // the ID in it belongs to the loop
 
+	defaults messageDefaults
+
 	gate gate.Gate // condition: Send need not wait
 	// Protected by gate.
 	pending   []outgoing // messages the loop has not taken over
 	buffered  int        // bytes waiting, MessageCost included
+	gapsKnown int        // messages abandoned without the peer knowing, when the loop last said
+	sent      uint64     // messages, ever
 	ready     bool       // on the loop's list
 	announced bool
 	closing   bool
 	aborted   bool
+	wantLevel int8
 	abortCode uint64
 	err       error // why Send fails
 	receipts  receiptSlab
+	writer    *MessageWriter // whose message is being written; Send waits for it
 
 	done    gate.Gate // condition: the flow's fate is settled
 	doneErr error     // protected by done
@@ -38,122 +44,219 @@ type Sender struct {
 	returnq   queue[*Receiver]
 	returnErr error // none will come once the queue is empty
 
-	// The rest belongs to the loop. See send_flow.go.
+	published senderCounts // protected by the mux's statsMu
 
-	level     int
-	schedNext *Sender // the scheduler's
-	queued    bool    // the scheduler has it
+	// The rest belongs to the loop. See send_flow.go and send_message.go.
 
+	level     int8
+	weight    uint8
 	hasID     bool
 	awaiting  bool // for the peer to allow another flow
-	returns   int  // answers that may still come
 	announce  bool
-	ending    bool // no message follows those in msgs
-	failed    bool // what was not delivered has been abandoned
+	ending    bool   // no message follows those in msgs
+	failed    bool   // what was not delivered has been abandoned
+	waiting   bool   // for credit of the session
+	blocked   bool   // for credit of its own
+	listed    bool   // among the mux's blocked flows
+	remind    bool   // of that
+	freeing   bool   // on the mux's list for that
+	changed   bool   // on the mux's list of flows whose stats have changed
+	schedAt   int32  // place in the scheduler's heap, from 1; 0: it has nothing to send
+	returns   int    // answers that may still come
+	pass      uint64 // the scheduler's
 	openFact  fact
 	endFact   fact
 	abortFact fact
 	code      uint64 // for FLOW_ABORT
 
-	msgs      queue[sendMsg] // not delivered, or behind one that is not
-	base      uint64         // number of the first
-	next      uint64         // number of the first that has not been sent whole
-	resend    rangeset.Set   // numbers of messages of which something is lost
-	flowUsed  uint64         // credit used
-	flowLimit uint64         // credit granted
-	waiting   bool           // for credit of the session
-	blocked   bool           // for credit of its own
-	listed    bool           // among the mux's blocked flows
-	remind    bool           // of that
-	taken     []outgoing     // scratch for collecting
-	freed     int            // bytes acknowledged and not yet returned to buffered
-	freeing   bool           // on the mux's list for that
+	msgs      queue[sendMsg]    // not settled, or behind one that is not
+	base      uint64            // number of the first
+	next      uint64            // number of the first that is neither sent whole nor abandoned
+	resend    rangeset.Set      // numbers of messages of which something is lost
+	skips     queue[skipRun]    // abandoned, and to be told
+	gaps      int               // messages abandoned, unless the peer is known to know
+	keys      map[uint64]uint64 // the newest message of every Supersede key
+	flowUsed  uint64            // credit used
+	flowLimit uint64            // credit granted
+	taken     []outgoing        // scratch for collecting
+	freed     int               // bytes settled and not yet returned to buffered
+	stats     senderCounts
+	oldest    uint64 // no message below it is open
+	unstarted uint64 // and none below this has yet to be begun
 }
 
 // An outgoing message is on its way from Send to the loop.
 type outgoing struct {
 	buf     *buffer
 	receipt *Receipt
+	terms   *terms // nil: those of the flow
+}
+
+// newSender returns the sender of a flow that is being opened.
+func (m *Mux) newSender(label string, o *Options) *Sender {
+	s := &Sender{
+		m: m, sendBuffer: o.sendBuffer(), level: o.Priority.level(), weight: o.weight(), defaults: o.messageDefaults(),
+		open:      wire.FlowOpen{Label: []byte(label), Stream: o.Stream, Arrival: o.Ordering == Arrival},
+		returns:   max(o.Returns, 0),
+		flowLimit: wire.InitialFlowWindow,
+	}
+	if len(o.Metadata) > 0 {
+		s.open.Metadata = append([]byte(nil), o.Metadata...)
+	}
+	s.wantLevel = s.level
+	s.published.queuedSince, s.published.unackedSince = never, never
+	s.hintPriority()
+	return s
+}
+
+// hintPriority has the opening say the flow's priority. What the peer has been told does not change.
+func (s *Sender) hintPriority() {
+	if !s.openFact.isSet() {
+		s.open.HasPriority, s.open.Priority = s.level != Routine.level(), uint8(s.level)
+	}
 }
 
 // Label returns the flow's label.
 func (s *Sender) Label() string { return string(s.open.Label) }
 
-// Send queues msg as one message and returns a receipt for it. Messages arrive whole and in the order sent.
+// Send queues msg as one message and returns a receipt for it. Messages arrive whole and in the order sent, unless
+// Options.Ordering says otherwise. opts say how hard to try; without any, the message is as reliable as Options says.
 //
-// Send copies msg. It blocks while Options.SendBuffer bytes are waiting; ctx bounds that wait and nothing else: ending
-// it after Send has returned has no effect. If there is room, Send does not look at ctx.
+// Send copies msg. It blocks while Options.SendBuffer bytes are waiting, while a message is being written (see Writer),
+// and while the peer has yet to hear of 16384 abandoned messages; ctx bounds that wait and nothing else: ending it after
+// Send has returned has no effect. If there is room, Send does not look at ctx.
 //
 // It fails with [ErrTooLarge], [ErrClosed] after Close or Abort, a [*RejectedError] once the peer has refused the flow,
 // and the error that ended the session. A message that Send did not take has no receipt.
-func (s *Sender) Send(ctx context.Context, msg []byte) (*Receipt, error) {
+func (s *Sender) Send(ctx context.Context, msg []byte, opts ...SendOption) (*Receipt, error) {
 	if err := s.m.checkSize(len(msg)); err != nil {
 		return nil, err
 	}
-	if err := s.gate.WaitAndLock(ctx); err != nil {
+	x, err := s.m.newTerms(opts)
+	if err != nil {
 		return nil, err
 	}
-	if len(msg) > copyOutside && s.err == nil {
+	err = s.waitAndLock(ctx)
+	if err == nil && len(msg) > copyOutside {
 		// The loop must not wait for the gate while a large message is copied.
 		s.gate.Unlock(s.writable())
-		b := copyBuffer(msg)
-		if err := s.gate.WaitAndLock(ctx); err != nil {
-			return nil, err
+		buf := copyBuffer(msg)
+		if err = s.waitAndLock(ctx); err == nil {
+			return s.queueAndUnlock(buf, x), nil
 		}
-		return s.sendAndUnlock(b)
 	}
-	return s.sendCopyAndUnlock(msg)
+	if err != nil {
+		if x != nil {
+			x.free()
+		}
+		return nil, err
+	}
+	return s.queueAndUnlock(copyBuffer(msg), x), nil
 }
 
 // copyOutside is the size above which a message is copied with the gate open.
 const copyOutside = 64 << 10
 
 // TrySend is Send without waiting: it returns [ErrWouldBlock] when Send would block.
-func (s *Sender) TrySend(msg []byte) (*Receipt, error) {
+func (s *Sender) TrySend(msg []byte, opts ...SendOption) (*Receipt, error) {
 	if err := s.m.checkSize(len(msg)); err != nil {
 		return nil, err
 	}
-	s.gate.Lock()
-	if !s.writable() {
-		s.gate.Unlock(false)
-		return nil, ErrWouldBlock
+	x, err := s.m.newTerms(opts)
+	if err != nil {
+		return nil, err
 	}
-	return s.sendCopyAndUnlock(msg)
+	s.gate.Lock()
+	err = s.sendErr()
+	if err == nil && (!s.writable() || s.writer != nil) {
+		err = ErrWouldBlock
+	}
+	if err != nil {
+		s.gate.Unlock(s.writable())
+		if x != nil {
+			x.free()
+		}
+		return nil, err
+	}
+	return s.queueAndUnlock(copyBuffer(msg), x), nil
 }
 
-// checkSize returns an error if no message of n bytes may be sent.
-func (m *Mux) checkSize(n int) error {
+// WaitWritable waits until Send would not block, or would fail at once, whose error it then returns. If several
+// goroutines send, another may take the room. It is for those who would rather decide late what to send.
+func (s *Sender) WaitWritable(ctx context.Context) error {
+	err := s.waitAndLock(ctx)
+	if err == nil {
+		s.gate.Unlock(s.writable())
+	}
+	return err
+}
+
+// maxMessage returns the size of the largest message that may be sent.
+func (m *Mux) maxMessage() int {
 	limit := m.config.maxMessage()
 	if peer := m.peerMaxMessage.Load(); peer > 0 {
 		limit = min(limit, int(peer))
 	}
-	if n > limit {
+	return limit
+}
+
+// checkSize returns an error if no message of n bytes may be sent.
+func (m *Mux) checkSize(n int) error {
+	if limit := m.maxMessage(); n > limit {
 		return fmt.Errorf("%w: message of %d bytes, at most %d may be", ErrTooLarge, n, limit)
 	}
 	return nil
 }
 
 // writable is the gate's condition.
-func (s *Sender) writable() bool { return s.err != nil || s.buffered < s.sendBuffer }
-
-func (s *Sender) sendCopyAndUnlock(msg []byte) (*Receipt, error) {
-	if err := s.err; err != nil {
-		s.gate.Unlock(true)
-		return nil, err
-	}
-	return s.sendAndUnlock(copyBuffer(msg))
+func (s *Sender) writable() bool {
+	return s.err != nil || s.buffered < s.sendBuffer && s.gapsKnown < maxGaps
 }
 
-func (s *Sender) sendAndUnlock(b *buffer) (*Receipt, error) {
-	if err := s.err; err != nil {
-		s.gate.Unlock(true)
-		return nil, err
+// sendErr returns why nothing may be sent any more. The gate must be locked.
+func (s *Sender) sendErr() error {
+	if s.err == nil && s.closing {
+		return ErrClosed
 	}
+	return s.err
+}
+
+// waitAndLock waits until a message may be queued, and locks the gate.
+func (s *Sender) waitAndLock(ctx context.Context) error {
+	for {
+		if err := s.gate.WaitAndLock(ctx); err != nil {
+			return err
+		}
+		if err := s.sendErr(); err != nil {
+			s.gate.Unlock(s.writable())
+			return err
+		}
+		if s.writer == nil {
+			return nil
+		}
+		turn := s.writer.turn
+		s.gate.Unlock(s.writable())
+		select {
+		case <-turn:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// queueAndUnlock hands a message to the loop and unlocks the gate.
+func (s *Sender) queueAndUnlock(b *buffer, x *terms) *Receipt {
 	receipt := s.receipts.next()
-	s.pending = append(s.pending, outgoing{b, receipt})
-	s.buffered += len(b.b) + wire.MessageCost
+	receipt.s, receipt.seq = s, s.sent
+	s.push(outgoing{b, receipt, x})
 	s.unlockAndNotify()
-	return receipt, nil
+	return receipt
+}
+
+func (s *Sender) push(out outgoing) {
+	s.sent++
+	s.pending = append(s.pending, out)
+	s.buffered += len(out.buf.b) + wire.MessageCost
 }
 
 // unlockAndNotify unlocks the gate and has the loop collect what changed.
@@ -173,15 +276,24 @@ func (s *Sender) Announce() {
 	s.unlockAndNotify()
 }
 
+// SetPriority moves the flow to another priority: from the next packet on, what is queued included. What Options.Priority
+// has told the peer stays.
+func (s *Sender) SetPriority(p Priority) {
+	s.gate.Lock()
+	s.wantLevel = p.level()
+	s.unlockAndNotify()
+}
+
 // Close ends the flow after the messages already sent and waits until the peer has acknowledged all of it. ctx bounds
-// the wait: when it ends, Close returns its error, and the flow goes on draining. Further calls wait for the same.
+// the wait: when it ends, Close returns its error, and the flow goes on draining. Further calls wait for the same. A
+// message that is being written (see Writer) may be finished, and the flow ends after it.
 //
-// Close returns nil if everything was delivered, a [*RejectedError] if the peer refused the flow before, [ErrClosed] if
+// Close returns nil if everything was delivered or abandoned by its own [SendOption], a [*RejectedError] if the peer refused the flow before, [ErrClosed] if
 // the flow has been aborted, and otherwise the error that ended the session.
 func (s *Sender) Close(ctx context.Context) error {
 	s.gate.Lock()
 	s.closing = true
-	if s.err == nil {
+	if s.err == nil && s.writer == nil {
 		s.err = ErrClosed
 	}
 	s.unlockAndNotify()

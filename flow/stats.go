@@ -70,5 +70,6 @@ func (m *Mux) publish() {
 	c.MaxPacket, c.ECN = r.MaxPacket, r.ECN.String()
 	m.statsMu.Lock()
 	m.stats = *c
+	m.publishSenders()
 	m.statsMu.Unlock()
 }

@@ -43,6 +43,8 @@ const (
 	CodeFlowOption
 	// CodeFlowAnswer means the flow answers a flow that is not there, or that takes no answers.
 	CodeFlowAnswer
+	// CodeFlowCutOff means the sender could not finish a message of which it had sent parts.
+	CodeFlowCutOff
 )
 
 // CodeProtocolFirst and CodeProtocolLast bound the range of codes that belong to the protocol.
@@ -70,6 +72,8 @@ func (c Code) String() string {
 		return "unknown critical flow option"
 	case CodeFlowAnswer:
 		return "answers no open flow"
+	case CodeFlowCutOff:
+		return "message cut off"
 	}
 	return fmt.Sprintf("code %#x", uint64(c))
 }
