@@ -78,6 +78,7 @@ func (m *Mux) queueMessage(s *Sender, out outgoing, now int64) {
 			s.keys = make(map[uint64]uint64)
 		}
 		s.keys[x.key] = seq
+		s.manyKeys = s.manyKeys || len(s.keys) > 64
 	}
 	dead := false
 	for i, parent := range x.parents[:x.nParents] {
@@ -103,8 +104,8 @@ func (m *Mux) settleMessage(s *Sender, seq uint64, p *sendMsg, o Outcome, reason
 		m.deadlines.remove(x)
 		if x.hasKey && s.keys[x.key] == seq {
 			delete(s.keys, x.key)
-			if len(s.keys) == 0 {
-				s.keys = nil
+			if s.manyKeys && len(s.keys) == 0 {
+				s.keys, s.manyKeys = nil, false
 			}
 		}
 		if x.stream != nil && !x.stream.settled(o, x.more) {
@@ -174,7 +175,7 @@ func (s *Sender) trim() {
 }
 
 // maxIdleRing is how many slots of a queue a flow keeps that has nothing in it.
-const maxIdleRing = 1024
+const maxIdleRing = 4096
 
 // dataLost arranges for units [a, b) of message seq, which were sent as transmission tx, to be sent again, as far as they
 // have not arrived. If they may not be, the message is abandoned; but not if the loss is only feared, because a probe
