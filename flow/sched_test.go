@@ -47,7 +47,7 @@ func (sh *share) reset() {
 // keepBusy opens flows and keeps their buffers full while read keeps the peer's empty.
 func keepBusy(p *pair, o []Options) (flows []*Sender, turn func()) {
 	for i := range o {
-		o[i].SendBuffer = 100_000
+		o[i].SendBuffer = 400_000
 		f := p.open(p.a, fmt.Sprint(i), &o[i])
 		flows = append(flows, f)
 		if _, err := f.TrySend(nil); err != nil { // fixes the IDs in this order
