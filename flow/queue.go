@@ -10,6 +10,9 @@ type queue[T any] struct {
 	n    int
 }
 
+// leastRing is the length of the first ring of a queue.
+const leastRing = 4
+
 func (q *queue[T]) len() int { return q.n }
 
 // at returns the element at position i from the front. The pointer is valid until the next push.
@@ -19,7 +22,7 @@ func (q *queue[T]) at(i int) *T { return &q.ring[(q.head+i)&(len(q.ring)-1)] }
 // can be used again; popping must therefore clear what must not be retained.
 func (q *queue[T]) push() *T {
 	if q.n == len(q.ring) {
-		ring := make([]T, max(4, 2*q.n))
+		ring := make([]T, max(leastRing, 2*q.n))
 		for i := range q.n {
 			ring[i] = *q.at(i)
 		}

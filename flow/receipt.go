@@ -161,6 +161,8 @@ func (s *receiptSlab) next() *Receipt {
 		s.free = make([]Receipt, s.size)
 	}
 	r := &s.free[0]
-	s.free = s.free[1:]
+	if s.free = s.free[1:]; len(s.free) == 0 {
+		s.free = nil // or it would keep those handed out alive
+	}
 	return r
 }

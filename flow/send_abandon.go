@@ -12,9 +12,10 @@ func (m *Mux) abandon(s *Sender, seq uint64, reason Reason) {
 	if p == nil {
 		return
 	}
-	size, sent, acked := len(p.buf.b), p.bytesSent(), int(p.acked.Size())
+	size, sent, acked := len(p.buf.b), p.bytesSent(), int(p.ranges.acked.Size())
+	used := 0
 	if p.started {
-		p.used = wire.MessageCost + uint64(sent)
+		used = wire.MessageCost + sent
 		s.stats.InFlight -= sent - min(acked, sent)
 		// What it would still have used of the session's credit, others may.
 		m.sendReserved -= uint64(size - sent)
@@ -24,11 +25,11 @@ func (m *Mux) abandon(s *Sender, seq uint64, reason Reason) {
 	}
 	s.stats.QueuedBytes -= size - sent
 	m.free(s, size-min(acked, size)+wire.MessageCost)
-	if len(p.lost) > 0 {
+	if len(p.ranges.lost) > 0 {
 		s.resend.Remove(seq, seq+1)
 	}
 	m.settleMessage(s, seq, p, Abandoned, reason, nil)
-	p.skip = skipUntold
+	p.skip, p.sent = skipUntold, used
 	s.gaps++
 	s.addSkip(seq, 1)
 

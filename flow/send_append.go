@@ -76,11 +76,11 @@ func (m *Mux) appendMessages(s *Sender, b []byte, limit int) (_ []byte, full boo
 	for len(s.resend) > 0 {
 		seq := s.resend[0].Start
 		p := s.message(seq)
-		if p == nil || len(p.lost) == 0 {
+		if p == nil || len(p.ranges.lost) == 0 {
 			s.resend.Remove(seq, seq+1)
 			continue
 		}
-		start, end, times := int(p.lost[0].Start), int(p.lost[0].End), 0
+		start, end, times := int(p.ranges.lost[0].Start), int(p.ranges.lost[0].End), 0
 		if p.terms != nil && p.terms.counts() {
 			times, end = p.terms.timesSent(start, end)
 		}
@@ -91,7 +91,7 @@ func (m *Mux) appendMessages(s *Sender, b []byte, limit int) (_ []byte, full boo
 		if times > 0 {
 			p.terms.sendAgain(start, start+n, times+1)
 		}
-		p.lost.Remove(uint64(start), uint64(start+n))
+		p.ranges.lost.Remove(uint64(start), uint64(start+n))
 		s.stats.Retransmitted++
 		s.stats.RetransmittedBytes += uint64(min(start+n, len(p.buf.b)) - min(start, len(p.buf.b)))
 	}

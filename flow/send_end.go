@@ -64,7 +64,7 @@ func (m *Mux) failSender(s *Sender, reason Reason, err error) {
 	s.gate.Unlock(true)
 	for _, out := range pending {
 		// It was sent while the flow failed.
-		p := sendMsg{buf: out.buf, receipt: out.receipt, terms: out.terms}
+		p := sendMsg{buf: out.buf, receipt: out.receipt, terms: out.terms, ranges: &noFragments}
 		m.settleMessage(s, never, &p, Abandoned, reason, err)
 	}
 	s.finish(err)

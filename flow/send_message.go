@@ -14,15 +14,42 @@ import (
 type sendMsg struct {
 	buf     *buffer
 	receipt *Receipt
-	terms   *terms       // nil: reliable
-	sent    int          // units sent at least once, from the front
-	acked   rangeset.Set // units acknowledged
-	lost    rangeset.Set // units to be sent again
-	at      int64        // when the loop took it over, on the mux's clock
-	used    uint64       // credit used, once abandoned
-	started bool         // credit for the message itself has been used
-	done    bool         // delivered or abandoned
-	skip    skipState    // if abandoned
+	terms   *terms     // nil: reliable
+	ranges  *fragments // never nil
+	at      int64      // when the loop took it over, on the mux's clock
+	sent    int        // units sent at least once, from the front; once abandoned, the credit used
+	started bool       // credit for the message itself has been used
+	done    bool       // delivered or abandoned
+	skip    skipState  // if abandoned
+}
+
+// fragments are units of a message that came to different fates.
+type fragments struct {
+	acked rangeset.Set // acknowledged
+	lost  rangeset.Set // to be sent again
+}
+
+// noFragments stands for those of the many messages that arrive as they were sent, in one packet. It is never changed.
+var noFragments fragments
+
+// fragments returns the fragments of p, to be changed.
+func (m *Mux) fragments(p *sendMsg) *fragments {
+	if p.ranges == &noFragments {
+		if n := len(m.spareFragments); n > 0 {
+			p.ranges, m.spareFragments[n-1] = m.spareFragments[n-1], nil
+			m.spareFragments = m.spareFragments[:n-1]
+		} else {
+			p.ranges = new(fragments)
+		}
+	}
+	return p.ranges
+}
+
+func (m *Mux) freeFragments(f *fragments) {
+	if f != &noFragments && len(m.spareFragments) < 256 && cap(f.acked)+cap(f.lost) <= 256 {
+		f.acked, f.lost = f.acked[:0], f.lost[:0]
+		m.spareFragments = append(m.spareFragments, f)
+	}
 }
 
 func (p *sendMsg) units() int { return len(p.buf.b) + 1 }
@@ -47,8 +74,11 @@ func (s *Sender) queuedEnd() uint64 { return s.base + uint64(s.msgs.len()) }
 // queueMessage takes over a message, whose number is the next.
 func (m *Mux) queueMessage(s *Sender, out outgoing, now int64) {
 	seq := s.queuedEnd()
+	if s.msgs.ring == nil {
+		s.msgs.ring = m.takeRing()
+	}
 	p := s.msgs.push()
-	*p = sendMsg{buf: out.buf, receipt: out.receipt, terms: out.terms, at: now, acked: p.acked[:0], lost: p.lost[:0]}
+	*p = sendMsg{buf: out.buf, receipt: out.receipt, terms: out.terms, ranges: &noFragments, at: now}
 	s.stats.Queued++
 	s.stats.QueuedBytes += len(out.buf.b)
 	x := out.terms
@@ -120,8 +150,8 @@ func (m *Mux) settleMessage(s *Sender, seq uint64, p *sendMsg, o Outcome, reason
 		}
 	}
 	p.buf.free()
-	p.buf, p.receipt, p.terms, p.done = nil, nil, nil, true
-	p.acked, p.lost = p.acked[:0], p.lost[:0]
+	m.freeFragments(p.ranges)
+	p.buf, p.receipt, p.terms, p.ranges, p.done = nil, nil, nil, nil, true
 }
 
 // dataAcked records that the peer has units [a, b) of message seq.
@@ -130,13 +160,14 @@ func (m *Mux) dataAcked(s *Sender, seq uint64, a, b int) {
 	if p == nil {
 		return
 	}
-	if a > 0 || b < p.units() || len(p.acked) > 0 {
-		before := int(p.acked.Size())
-		p.acked.Add(uint64(a), uint64(b))
-		size := int(p.acked.Size())
-		if len(p.lost) > 0 {
-			p.lost.Remove(uint64(a), uint64(b))
-			if len(p.lost) == 0 {
+	if a > 0 || b < p.units() || len(p.ranges.acked) > 0 {
+		f := m.fragments(p)
+		before := int(f.acked.Size())
+		f.acked.Add(uint64(a), uint64(b))
+		size := int(f.acked.Size())
+		if len(f.lost) > 0 {
+			f.lost.Remove(uint64(a), uint64(b))
+			if len(f.lost) == 0 {
 				s.resend.Remove(seq, seq+1)
 			}
 		}
@@ -150,18 +181,18 @@ func (m *Mux) dataAcked(s *Sender, seq uint64, a, b int) {
 	} else {
 		m.free(s, b-1)
 		s.stats.InFlight -= b - 1
-		if len(p.lost) > 0 {
+		if len(p.ranges.lost) > 0 {
 			s.resend.Remove(seq, seq+1)
 		}
 	}
 	m.free(s, wire.MessageCost)
 	m.settleMessage(s, seq, p, Delivered, NotAbandoned, nil)
-	s.trim()
+	m.trim(s)
 	m.maybeFinish(s)
 }
 
 // trim drops messages from the front of which nothing is to be told any more.
-func (s *Sender) trim() {
+func (m *Mux) trim(s *Sender) {
 	for s.msgs.len() > 0 {
 		if p := s.msgs.at(0); !p.done || p.skip == skipUntold || p.skip == skipTold {
 			return
@@ -169,13 +200,34 @@ func (s *Sender) trim() {
 		s.msgs.pop()
 		s.base++
 	}
-	if len(s.msgs.ring) > maxIdleRing {
-		s.msgs = queue[sendMsg]{}
-	}
+	m.giveRing(s)
 }
 
 // maxIdleRing is how many slots of a queue a flow keeps that has nothing in it.
 const maxIdleRing = 4096
+
+// giveRing takes back the ring of an empty queue, if it is of the smallest size, which idle flows need not keep, or so
+// large that hardly any flow needs it again.
+func (m *Mux) giveRing(s *Sender) {
+	switch n := len(s.msgs.ring); {
+	case n == leastRing:
+		if len(m.spareRings) < 256 {
+			m.spareRings = append(m.spareRings, s.msgs.ring)
+		}
+	case n <= maxIdleRing:
+		return
+	}
+	s.msgs = queue[sendMsg]{}
+}
+
+// takeRing returns a ring that giveRing took, or nil.
+func (m *Mux) takeRing() (ring []sendMsg) {
+	if n := len(m.spareRings); n > 0 {
+		ring, m.spareRings[n-1] = m.spareRings[n-1], nil
+		m.spareRings = m.spareRings[:n-1]
+	}
+	return ring
+}
 
 // dataLost arranges for units [a, b) of message seq, which were sent as transmission tx, to be sent again, as far as they
 // have not arrived. If they may not be, the message is abandoned; but not if the loss is only feared, because a probe
@@ -191,11 +243,12 @@ func (m *Mux) dataLost(s *Sender, seq uint64, a, b, tx int, feared bool) {
 		}
 		return
 	}
-	p.lost.Add(uint64(a), uint64(b))
-	for _, r := range p.acked {
-		p.lost.Remove(r.Start, r.End)
+	f := m.fragments(p)
+	f.lost.Add(uint64(a), uint64(b))
+	for _, r := range f.acked {
+		f.lost.Remove(r.Start, r.End)
 	}
-	if len(p.lost) > 0 {
+	if len(f.lost) > 0 {
 		s.resend.Add(seq, seq+1)
 		m.sched.add(s)
 	}
@@ -210,7 +263,7 @@ func (m *Mux) lastLost(s *Sender, seq uint64, a, b, tx int) {
 	x := p.terms
 	for a < b {
 		times, end := x.timesSent(a, b)
-		if times == tx && !p.acked.Covers(uint64(a), uint64(end)) {
+		if times == tx && !p.ranges.acked.Covers(uint64(a), uint64(end)) {
 			reason := TransmitLimit
 			if x.superseded {
 				reason = Superseded
@@ -229,7 +282,7 @@ func (m *Mux) supersede(s *Sender, seq uint64) {
 		return
 	}
 	p.terms.superseded = true
-	if !p.started || len(p.lost) > 0 {
+	if !p.started || len(p.ranges.lost) > 0 {
 		m.abandon(s, seq, Superseded)
 	}
 }

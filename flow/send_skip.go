@@ -56,7 +56,7 @@ func (m *Mux) appendSkips(s *Sender, b []byte, limit int) (_ []byte, full bool) 
 		}
 		used := m.skipUsed[:0]
 		for i := uint64(0); i < r.n && len(used) < limit && s.untold(r.first+i); i++ {
-			used = append(used, s.skipped(r.first+i).used)
+			used = append(used, uint64(s.skipped(r.first+i).sent))
 		}
 		m.skipUsed = used
 		if len(used) > 0 {
@@ -91,7 +91,7 @@ func (m *Mux) skipAcked(s *Sender, first uint64, n int) {
 			m.free(s, 0)
 		}
 	}
-	s.trim()
+	m.trim(s)
 	m.maybeFinish(s)
 }
 

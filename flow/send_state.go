@@ -14,6 +14,9 @@ type sendState struct {
 	spareDependences  *dependence
 	nSpareDependences int
 
+	spareFragments []*fragments
+	spareRings     [][]sendMsg
+
 	unreserved bool      // credit of the session that had been reserved is free
 	skipUsed   []uint64  // scratch
 	changed    []*Sender // flows whose stats have changed
