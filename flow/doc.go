@@ -41,6 +41,27 @@
 // sees the same. Nothing is dropped silently: every message that Send took has a [Receipt], and every receipt comes to
 // exactly one outcome, at the latest when the session ends.
 //
+// # What is late
+//
+// Messages that are worthless when they are late need not stand in the way of those that follow. A [SendOption], or
+// [Options] for all messages of a flow, says when one may be given up; the receiver of an ordered flow is led past it
+// within a round trip and sees a gap in the numbers:
+//
+//	key, err := s.Send(ctx, keyFrame, flow.FinishWithin(2*time.Second))
+//	delta, err := s.Send(ctx, frame, flow.After(key), flow.StartWithin(100*time.Millisecond))
+//	_, err = s.Send(ctx, position, flow.Supersede(playerID)) // only the newest matters
+//	_, err = s.Send(ctx, sample, flow.Transmits(1))          // never repeated
+//	key.Abandon()                                            // and with it all that depends on it
+//
+// Deadlines are kept by timers: a message is given up at its time, its receipt resolved, its memory freed. See [Reason]
+// for what a receipt says then. [Sender.Stats] tells how long messages wait, so that a source can produce less.
+//
+// # Long messages
+//
+// A message that is too long for Send, or that should not be in memory as a whole, goes out in parts:
+//
+//	receipt, err := s.SendFrom(ctx, file)  // or s.Writer(ctx), an io.WriteCloser
+//
 // # Cancellation
 //
 // A context bounds waiting and nothing else. What is at hand is returned even if the context has ended, and ending a
@@ -87,9 +108,10 @@
 //
 // # Limitations
 //
-// All messages are reliable: there are no deadlines and no partial reliability yet; the receiver understands
-// abandonment and messages in parts, the sender does not use them. Priorities are strict, so a busy flow
-// starves those below it. A large message is begun when the session's window has room for
-// all of it; smaller ones may pass it by while it waits. Windows grow and never shrink. NextReader needs a flow in order,
-// and takes each gap that SetMaxWait passes for an abandoned part.
+// A large message is begun when the session's window has room for all of it; smaller ones may pass it by while it
+// waits. The order within a flow is that of sending: a message with an early deadline does not overtake those before it.
+// What is queued in one session does not compete with other sessions of the endpoint. A message that was abandoned after
+// all of it had been sent may have arrived: the two ends can differ about that.
+// Windows grow and never shrink. NextReader needs a flow in order, and takes each gap that SetMaxWait passes for an
+// abandoned part.
 package flow

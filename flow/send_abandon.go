@@ -31,8 +31,9 @@ func (m *Mux) abandon(s *Sender, seq uint64, reason Reason) {
 	m.settleMessage(s, seq, p, Abandoned, reason, nil)
 	p.skip, p.sent = skipUntold, used
 	s.gaps++
-	s.addSkip(seq, 1)
-
+	if seq < s.next {
+		s.addSkip(seq, 1)
+	}
 	if seq == s.next {
 		s.passOver()
 		m.unblock(s)
@@ -41,10 +42,18 @@ func (m *Mux) abandon(s *Sender, seq uint64, reason Reason) {
 	m.sched.add(s)
 }
 
-// passOver moves on to the next message that is to be sent.
+// passOver moves on to the next message that is to be sent. The peer is told of those that were abandoned on the way: not
+// before, because it does not wait for them as long as nothing behind them has been sent, and would have to remember
+// every one that stands alone.
 func (s *Sender) passOver() {
-	for end := s.queuedEnd(); s.next < end && s.msgs.at(int(s.next-s.base)).done; {
-		s.next++
+	for end := s.queuedEnd(); s.next < end; s.next++ {
+		p := s.msgs.at(int(s.next - s.base))
+		if !p.done {
+			return
+		}
+		if p.skip == skipUntold {
+			s.addSkip(s.next, 1)
+		}
 	}
 }
 

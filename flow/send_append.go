@@ -40,6 +40,9 @@ func (m *Mux) appendFlow(s *Sender, b []byte, limit int) (_ []byte, more bool) {
 	if !more {
 		b, more = m.appendMessages(s, b, limit)
 	}
+	if !more {
+		b, more = m.appendSkips(s, b, limit) // that those made due
+	}
 	if !more && s.endFact.pending() && s.next == s.queuedEnd() {
 		b, more = m.appendEnd(s, b, limit, wire.ChunkFlowEnd, s.queuedEnd(), &s.endFact, itemEnd)
 	}
