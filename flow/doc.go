@@ -99,7 +99,7 @@
 // HandlePacketEnd hands to Receiver.Recv. The acknowledgement comes back to internal/recovery, which tells mux_loss.go the fate of each packet;
 // what was lost is said again, in whatever packet comes next.
 //
-// Loss detection, round-trip times and NewReno follow RFC 9002, acknowledgements RFC 9000 §13.2. The chunks are
+// Loss detection and round-trip times follow RFC 9002, acknowledgements RFC 9000 §13.2. The chunks are
 // described in docs/PROTOCOL.md.
 //
 // A driver that can do more than send packets of one size asks the Mux, for every packet, how large it may be

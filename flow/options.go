@@ -163,7 +163,8 @@ type Config struct {
 	// RFC 9002 §6.2.2 suggests.
 	InitialRTT time.Duration
 
-	// Controller makes the congestion controller of a path, for packets of at most maxPacket bytes. If nil, NewReno.
+	// Controller makes the congestion controller of a path, for packets of at most maxPacket bytes: NewWeir,
+	// NewCUBIC or NewReno. If nil, NewWeir.
 	Controller func(maxPacket int) Controller
 }
 

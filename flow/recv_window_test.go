@@ -46,7 +46,7 @@ func (p *pair) stream(f *Sender, r *Receiver, msg []byte, d time.Duration) (n in
 // TestWindowGrows fills a path of 100 Mbit/s and 200 ms with one flow, which takes 2.5 MB in flight.
 func TestWindowGrows(t *testing.T) {
 	for name, size := range map[string]int{"small messages": 1000, "messages larger than the window": 4 << 20} {
-		p := newPair(t, Config{}, Config{})
+		p := newPair(t, Config{Controller: NewReno}, Config{}) // which fills it whatever the delay
 		p.eachLink(func(l *link) { l.delay, l.rate, l.queue = 100*time.Millisecond, 100e6/8, 4<<20 })
 		f := p.open(p.a, "", &Options{SendBuffer: 16 << 20})
 		p.send1(f, nil)

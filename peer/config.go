@@ -73,8 +73,13 @@ type Config struct {
 	MaxMessage int
 
 	// ReceiveWindow is how many bytes a flow may send ahead of its reader; SessionWindow bounds all flows of a
-	// session together. If zero, the defaults of package flow are used.
-	ReceiveWindow, SessionWindow int
+	// session together. A flow's window grows to MaxReceiveWindow if its reader is fast and the path is long. If zero,
+	// the defaults of package flow are used.
+	ReceiveWindow, MaxReceiveWindow, SessionWindow int
+
+	// Controller makes the congestion controller of each path: [flow.NewWeir], [flow.NewCUBIC] or [flow.NewReno]. If
+	// nil, flow.NewWeir.
+	Controller func(maxPacket int) flow.Controller
 
 	// MaxSessions bounds the sessions of an endpoint, those being established included. If zero, 4096.
 	MaxSessions int
@@ -108,8 +113,6 @@ type Config struct {
 	rekeyAfter uint64
 	// proofKey signs proofs of identity in place of Key; tests mount an impostor with it.
 	proofKey ed25519.PrivateKey
-	// controller makes congestion controllers; nil is the default of package flow.
-	controller func(maxPacket int) flow.Controller
 }
 
 const (

@@ -64,6 +64,7 @@ type Endpoint struct {
 	routes   sync.Map               // wire.SessionID → *Session
 	queued   atomic.Int64           // bytes of memory in the inboxes of sessions
 	dropped  [numDropReasons]atomic.Uint64
+	critical criticalSessions
 }
 
 // A dropReason says why a datagram went no further than the endpoint.

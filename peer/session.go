@@ -96,6 +96,7 @@ type Session struct {
 	lastSent  chan struct{} // closed when the latest message has been sent; nil if there was none
 	agentEnd  time.Time     // when the ICE agent has had its time
 	closeAt   closer
+	yield     yielder
 	counts    counters
 }
 
@@ -123,7 +124,8 @@ func (e *Endpoint) newSession(id ID) *Session {
 		MaxMessage:    e.cfg.MaxMessage,
 		RecvWindow:    e.cfg.ReceiveWindow,
 		SessionWindow: e.cfg.SessionWindow,
-		Controller:    e.cfg.controller,
+		Controller:    e.cfg.Controller,
+		MaxRecvWindow: e.cfg.MaxReceiveWindow,
 	})
 	return s
 }
@@ -370,6 +372,7 @@ func (s *Session) finish() {
 		s.runPosted()
 	}
 	s.e.forget(s)
+	s.e.critical.forget(s)
 	s.e.routes.Delete(s.local)
 	close(s.gone)
 }

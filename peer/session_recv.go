@@ -134,9 +134,6 @@ func (s *Session) handlePayload(now time.Time, pn uint64, payload []byte, from *
 	}
 }
 
-// yieldTime is for how long a YIELD counts. docs/PROTOCOL.md §9.
-const yieldTime = 800 * time.Millisecond
-
 func (s *Session) handleChunk(now time.Time, t wire.ChunkType, body []byte, k mobility.Key) error {
 	switch t {
 	case wire.ChunkPing, wire.ChunkCloseAck:

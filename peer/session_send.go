@@ -26,6 +26,7 @@ func (s *Session) send(now time.Time) (more bool) {
 	if s.phase >= phaseLinger {
 		return false
 	}
+	s.pollYield(now)
 	c := batch{key: s.mob.Current().Key}
 	if size := s.mux.MTUProbe(now); size > 0 && s.mob.Budget(c.key) >= size {
 		s.sendMTUProbe(now, c.key, size)
@@ -104,6 +105,10 @@ func (s *Session) buildPacket(now time.Time, b []byte, limit int, ping bool) []b
 	b = s.mux.Append(now, pn, b, limit)
 	if len(b) == start && !driver {
 		return nil
+	}
+	if s.yield.due && len(b)+wire.ChunkSize(0) <= limit {
+		b = wire.AppendChunk(b, wire.ChunkYield, nil)
+		s.yield.due, driver = false, true
 	}
 	if lack := limit - len(b); 0 < lack && lack <= maxPad {
 		b = b[:limit]

@@ -43,7 +43,7 @@ type Config[T any] struct {
 	// not call the tracker. Nil is fine.
 	Fate func(pn uint64, items []T, fate Fate)
 
-	// Controller makes the congestion controller of a path, for packets of at most maxPacket bytes. If nil, NewReno.
+	// Controller makes the congestion controller of a path, for packets of at most maxPacket bytes. If nil, NewWeir.
 	Controller func(maxPacket int) congestion.Controller
 
 	// MaxPacket is the UDP payload that every path carries, in bytes. If zero or negative, wire.DefaultDatagram.
@@ -86,7 +86,7 @@ func New[T any](c Config[T]) *Tracker[T] {
 		c.InitialRTT = 333 * time.Millisecond
 	}
 	if c.Controller == nil {
-		c.Controller = congestion.NewReno
+		c.Controller = congestion.NewWeir
 	}
 	t := &Tracker[T]{config: c, fate: c.Fate, largestAcked: -1}
 	t.newPath(Info{})
