@@ -106,6 +106,10 @@ type Config struct {
 	// that reaches a handler. If zero, MaxMessage.
 	MaxRequest int
 
+	// Conditioner makes the network bad, for tests and trials. If nil, the network is as it is, and nothing is spent
+	// on the question.
+	Conditioner *Conditioner
+
 	// Log receives structured logs. If nil, nothing is logged.
 	Log *slog.Logger
 

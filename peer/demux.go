@@ -52,6 +52,15 @@ func (e *Endpoint) handleBatch(buf *udp.Buffer, r udp.Batch) {
 	}
 }
 
+// handleSingle sorts one datagram. b is the caller's.
+func (e *Endpoint) handleSingle(b []byte, from netip.AddrPort, mark wire.ECN) {
+	if udp.Classify(b) == udp.Runnel {
+		e.handleRunnel(train{b: b, segment: len(b), mark: mark, from: from})
+		return
+	}
+	e.handleDatagram(b, from)
+}
+
 // runLength returns how many bytes at the start of b are packets of one session.
 func runLength(b []byte, segment int) int {
 	n := min(segment, len(b))

@@ -36,7 +36,8 @@ type Endpoint struct {
 	mux    *icex.Mux
 	stun   *reflexive
 	relays *relays
-	direct *gate // answers peers that dial our address with no rendezvous
+	direct *gate        // answers peers that dial our address with no rendezvous
+	cond   *conditioned // nil without Config.Conditioner
 
 	ctx    context.Context //nolint:containedctx // ends with the endpoint, bounds its background work
 	cancel context.CancelFunc
@@ -113,6 +114,7 @@ func Listen(ctx context.Context, c *Config) (*Endpoint, error) {
 	e.stun = newReflexive(e)
 	e.relays = newRelays(e)
 	e.direct = newGate(e)
+	e.cond = newConditioned(e, cfg.Conditioner)
 	for _, s := range e.socks {
 		e.wg.Go(func() { e.readLoop(s) })
 	}
@@ -230,6 +232,7 @@ func (e *Endpoint) close(ctx context.Context) {
 	}
 	e.relays.close()
 	_ = e.mux.Close()
+	e.cond.close()
 	for _, s := range e.socks {
 		_ = s.conn.Close()
 	}

@@ -5,9 +5,11 @@ package peer
 
 import (
 	"crypto/ed25519"
+	"net/netip"
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/flow"
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
 // ProveWith makes endpoints of c sign their proofs of identity with another key.
@@ -57,4 +59,13 @@ func (s *Session) SendChunk(chunk []byte) {
 // OpenRaw opens a flow under any label.
 func (s *Session) OpenRaw(label string, o *flow.Options) (*flow.Sender, error) {
 	return s.mux.Open(label, o)
+}
+
+// Conditioned offers a datagram to the conditioner of e, or to none if e is nil, and reports whether it took it.
+func Conditioned(e *Endpoint, b []byte) bool {
+	var c *conditioned
+	if e != nil {
+		c = e.cond
+	}
+	return c.take(sending, b, len(b), netip.AddrPort{}, wire.NotECT)
 }

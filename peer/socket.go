@@ -72,6 +72,9 @@ func (e *Endpoint) writeDirect(b []byte, to netip.AddrPort) error {
 	if s == nil {
 		return errNoSocket
 	}
+	if e.cond.take(sending, b, len(b), to, wire.NotECT) {
+		return nil
+	}
 	return s.conn.WriteTo(b, to)
 }
 
@@ -82,6 +85,9 @@ func (e *Endpoint) writeBatch(via int32, b []byte, segment int, to netip.AddrPor
 		s := e.socketFor(to.Addr())
 		if s == nil {
 			return 0, errNoSocket
+		}
+		if e.cond.take(sending, b, segment, to, mark) {
+			return (len(b) + segment - 1) / segment, nil
 		}
 		return s.conn.WriteBatch(b, segment, to, mark)
 	}
@@ -110,6 +116,9 @@ func (e *Endpoint) readLoop(s *socket) {
 				}
 				return
 			}
+			continue
+		}
+		if e.cond.take(receiving, buf.Bytes()[:r.N], r.Segment, r.From, r.ECN) {
 			continue
 		}
 		e.handleBatch(buf, r)

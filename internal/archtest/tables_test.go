@@ -99,7 +99,7 @@ var layers = []layer{
 	},
 	{
 		"ground",
-		[]string{"internal/wire", "internal/rangeset", "internal/gate"},
+		[]string{"internal/wire", "internal/rangeset", "internal/gate", "internal/condition"},
 		"codecs and data structures that import the standard library only",
 	},
 	{
@@ -137,6 +137,7 @@ var closed = []struct {
 	{"internal/wire", nil, "the wire format depends on nothing"},
 	{"internal/rangeset", nil, "a data structure depends on nothing"},
 	{"internal/gate", nil, "a data structure depends on nothing"},
+	{"internal/condition", nil, "a bad network is bad to whatever packets there are"},
 	{
 		"internal/seal",
 		[]string{module + "/internal/wire", "golang.org/x/crypto/...", "golang.org/x/sys/cpu"},
@@ -172,7 +173,7 @@ var (
 // machines are the packages without input or output: time is an argument, effects are values.
 var machines = []string{
 	"flow", "mobility", "internal/wire", "internal/seal", "internal/overlay", "internal/rangeset", "internal/gate",
-	"internal/congestion", "internal/recovery",
+	"internal/congestion", "internal/recovery", "internal/condition",
 }
 
 // machineImports are denied to machines, with everything under them unless excepted.
