@@ -20,7 +20,7 @@ const (
 type Stats struct {
 	Entered    uint64 // came from a site or were injected
 	Delivered  uint64 // left for the receiver's NAT
-	Lost       uint64 // by a link's Loss
+	Lost       uint64 // by a link's Loss, or for any reason by conditions
 	Tapped     uint64 // dropped by a tap
 	Duplicated uint64 // doubled by a tap
 	Unroutable uint64 // to an address that nobody has
@@ -65,6 +65,7 @@ type core struct {
 	flows   map[flowKey]*flow
 	flights flights
 	seq     uint64
+	bad     []*badLink // that hold packets, in the order in which they began to
 }
 
 // enter hands a packet to the core's goroutine. Sites call it with locks held.
@@ -106,7 +107,7 @@ func (n *Network) run() {
 		clear(batch)
 
 		var due <-chan time.Time
-		if next := n.deliver(time.Now()); !next.IsZero() {
+		if next := n.advance(time.Now()); !next.IsZero() {
 			timer.Reset(time.Until(next))
 			due = timer.C
 		}
@@ -132,19 +133,20 @@ func (n *Network) accept(in *inbound) {
 	}
 	switch verdict {
 	case Pass:
-		n.launch(in)
+		n.depart(in)
 	case Duplicate:
 		n.stats.duplicated.Add(1)
-		n.launch(in)
+		n.depart(in)
 		twin := *in
 		twin.packet.Payload = bytes.Clone(in.packet.Payload)
-		n.launch(&twin)
+		n.depart(&twin)
 	default:
 		n.stats.tapped.Add(1)
 	}
 }
 
-func (n *Network) launch(in *inbound) {
+// depart finds out where a packet goes to and sends it up its site's link.
+func (n *Network) depart(in *inbound) {
 	n.mu.Lock()
 	to := n.byAddr[in.packet.To.Addr()]
 	n.mu.Unlock()
@@ -152,6 +154,15 @@ func (n *Network) launch(in *inbound) {
 		n.stats.unroutable.Add(1)
 		return
 	}
+	t := transit{in: *in, to: to}
+	if in.from == nil || !n.hold(&in.from.up, t) {
+		n.cross(t)
+	}
+}
+
+// launch puts a packet on its way through the two links' delay, unless one of them loses it.
+func (n *Network) launch(t transit) {
+	in, to := &t.in, t.to
 	key, up := flowKey{from: -1, to: to.number}, (*link)(nil)
 	if in.from != nil {
 		key.from, up = in.from.number, &in.from.link
@@ -171,7 +182,25 @@ func (n *Network) launch(in *inbound) {
 		return
 	}
 	n.core.seq++
-	heap.Push(&n.core.flights, flight{at: in.packet.Sent.Add(delay), seq: n.core.seq, to: to, packet: in.packet})
+	at := t.left
+	if at.IsZero() {
+		at = in.packet.Sent
+	}
+	heap.Push(&n.core.flights, flight{at: at.Add(delay), seq: n.core.seq, to: to, packet: in.packet})
+}
+
+// advance moves everything that is due, and returns when something will be, or zero if nothing is under way.
+func (n *Network) advance(now time.Time) time.Time {
+	for {
+		n.release(now)
+		next := n.deliver(now)
+		if held := n.holding(); !held.IsZero() && (next.IsZero() || held.Before(next)) {
+			next = held
+		}
+		if next.IsZero() || next.After(now) {
+			return next
+		}
+	}
 }
 
 // deliver hands over what is due and returns when the next packet is, or zero if none is on its way.
@@ -182,10 +211,18 @@ func (n *Network) deliver(now time.Time) (next time.Time) {
 			return f.at
 		}
 		f := fs.take()
-		n.stats.delivered.Add(1)
-		f.to.Ingress(f.packet.From, f.packet.To, f.packet.Payload)
+		if t := (transit{in: inbound{packet: f.packet}, to: f.to}); !n.hold(&f.to.down, t) {
+			n.arrive(t)
+		}
 	}
 	return time.Time{}
+}
+
+// arrive hands a packet to the receiver's NAT.
+func (n *Network) arrive(t transit) {
+	n.stats.delivered.Add(1)
+	p := &t.in.packet
+	t.to.Ingress(p.From, p.To, p.Payload)
 }
 
 // flights is a heap, the next one due first.

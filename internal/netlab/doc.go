@@ -26,7 +26,8 @@
 //
 // A packet from A to B takes A's OneWay plus B's, and is lost with A's Loss or B's. A mapping exists from the moment
 // the packet leaves the NAT, so two hosts that send at the same moment open their NATs for each other. Packets keep
-// their order from one host to another unless one of the two has Jitter.
+// their order from one host to another unless one of the two has Jitter. SetConditions adds to a link, or to the way from
+// one host to another, whatever package condition can do: bursts of losses, bandwidth and queues, reordering, twins.
 //
 // # Reproducibility
 //
@@ -35,7 +36,7 @@
 //
 // # Limitations
 //
-// IPv4 and UDP only: "udp6" and DialContext give errors.ErrUnsupported. Links have no bandwidth and no queue. Hosts
+// IPv4 and UDP only: "udp6" and DialContext give errors.ErrUnsupported. Links have no bandwidth and no queue of their own. Hosts
 // behind the same NAT reach each other at once, without loss, and unseen by taps. There is no hairpinning. Addresses
 // are made up: 5.0.0.0/8 outside, 10.0.0.0/8 inside. Packet filters act on hosts (BlockUDP) or on the core (Tap), not
 // on NATs. For what else the NATs lack see package vnetx.

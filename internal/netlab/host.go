@@ -25,6 +25,8 @@ type site struct {
 	public netip.Addr
 	nat    NAT
 	link   link
+	up     badLink
+	down   badLink
 
 	mu    sync.Mutex
 	hosts []*Host
@@ -98,6 +100,7 @@ func (n *Network) AddHostWith(c HostConfig) (*Host, error) {
 		nat:    c.NAT,
 		link:   link{oneWay: c.OneWay, jitter: c.Jitter, loss: c.Loss},
 	}
+	s.up.goOn, s.down.goOn = n.cross, n.arrive
 	mapping, filtering := c.NAT.behaviour()
 	var err error
 	s.Site, err = vnetx.New(&vnetx.Config{

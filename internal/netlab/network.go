@@ -58,6 +58,8 @@ type Network struct {
 	inbox  []inbound
 	taps   []*tap
 
+	between map[flowKey]*badLink
+
 	core core // owned by the core's goroutine
 }
 

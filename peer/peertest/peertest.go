@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-98f0d4c2/runnel/internal/condition"
 	"github.com/seed-98f0d4c2/runnel/internal/netlab"
 	"github.com/seed-98f0d4c2/runnel/internal/relay"
 	"github.com/seed-98f0d4c2/runnel/peer"
@@ -166,6 +167,22 @@ func (h *Host) SetDown(down bool) { h.h.SetDown(down) }
 
 // SetLoss sets the probability that a packet is lost on the host's link, in each direction.
 func (h *Host) SetLoss(p float64) { h.h.SetLoss(p) }
+
+// Condition makes the host's link bad, at once and until it is called again: up is the way from the host, down the way
+// to it. Conditions come on top of what [Config] says, and the zero value takes them away. Hosts behind the same NAT
+// share the link; what they send to each other does not cross it. Chance depends on Config.Seed and Conditions.Seed.
+func (h *Host) Condition(up, down peer.Conditions) {
+	h.h.SetConditions(condition.Settings(up), condition.Settings(down))
+}
+
+// Condition makes the way of packets from one host to another bad, and no other way, at once and until it is called
+// again. The two must not be behind the same NAT. What goes through the relay does not take this way.
+func (n *Network) Condition(from, to *Host, c peer.Conditions) {
+	n.t.Helper()
+	if err := n.lab.SetConditions(from.h, to.h, condition.Settings(c)); err != nil {
+		n.t.Error(err)
+	}
+}
 
 // A Packet is a datagram at the core of the network, after the sender's NAT and before the receiver's.
 type Packet = netlab.Packet

@@ -87,3 +87,45 @@ func TestCutAndTap(t *testing.T) {
 		}
 	})
 }
+
+func TestConditionsOfHostsAndPairs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const ms = time.Millisecond
+		n := peertest.New(t, &peertest.Config{OneWay: 5 * ms, NoRelay: true})
+		ha, hb := n.Host(peertest.PortRestricted), n.Host(peertest.PortRestricted)
+		a, b := ha.Endpoint(nil), hb.Endpoint(nil)
+		s, err := a.Dial(t.Context(), b.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		rtt := func() time.Duration { // of an answered message
+			t.Helper()
+			start := time.Now()
+			f, err := s.OpenFlow("x", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := f.Send(t.Context(), []byte("x"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = f.Close(t.Context())
+			if err := r.Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			return time.Since(start)
+		}
+		time.Sleep(time.Second)
+		ha.Condition(peer.Conditions{Delay: 100 * ms}, peer.Conditions{Delay: 200 * ms})
+		n.Condition(hb, ha, peer.Conditions{Delay: 400 * ms})
+		if got := rtt(); got < 720*ms || got > 760*ms {
+			t.Errorf("an answer took %v, want 20 ms of the network and 700 ms of conditions", got)
+		}
+		ha.Condition(peer.Conditions{}, peer.Conditions{})
+		n.Condition(hb, ha, peer.Conditions{})
+		time.Sleep(5 * time.Second)
+		if got := rtt(); got > 60*ms {
+			t.Errorf("an answer took %v without conditions", got)
+		}
+	})
+}
