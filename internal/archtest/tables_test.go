@@ -88,6 +88,11 @@ var layers = []layer{
 		"sockets, interfaces and routers' mapping protocols, without any protocol of ours",
 	},
 	{
+		"event log",
+		[]string{"internal/eventlog"},
+		"a file format, and a goroutine that writes it, know nothing of what is reported",
+	},
+	{
 		"loss recovery",
 		[]string{"internal/recovery"},
 		"what was sent on a path, what became of it and when more may follow; a congestion controller is a part of it",
@@ -137,6 +142,7 @@ var closed = []struct {
 	{"internal/wire", nil, "the wire format depends on nothing"},
 	{"internal/rangeset", nil, "a data structure depends on nothing"},
 	{"internal/gate", nil, "a data structure depends on nothing"},
+	{"internal/eventlog", nil, "whoever reports says it in names and numbers"},
 	{"internal/condition", nil, "a bad network is bad to whatever packets there are"},
 	{
 		"internal/seal",
