@@ -163,6 +163,9 @@ type Config struct {
 	// RFC 9002 §6.2.2 suggests.
 	InitialRTT time.Duration
 
+	// Trace has hooks that the Mux calls. It may be filled in until the driver first calls the Mux. If nil, none.
+	Trace *Trace
+
 	// Controller makes the congestion controller of a path, for packets of at most maxPacket bytes: NewWeir,
 	// NewCUBIC or NewReno. If nil, NewWeir.
 	Controller func(maxPacket int) Controller

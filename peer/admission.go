@@ -108,7 +108,7 @@ func (e *Endpoint) admitLocked(from ID, d decision) {
 		cur.post(func(now time.Time) { cur.handleOffer(now, d.m, d.direct) })
 		return
 	}
-	s := e.newSession(from)
+	s := e.newSession(from, false)
 	s.inbound = true
 	e.sessions[s] = struct{}{}
 	if cur == nil {

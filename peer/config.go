@@ -8,6 +8,7 @@ import (
 	"crypto/ed25519"
 	"crypto/tls"
 	"errors"
+	"io"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -109,6 +110,19 @@ type Config struct {
 	// Conditioner makes the network bad, for tests and trials. If nil, the network is as it is, and nothing is spent
 	// on the question.
 	Conditioner *Conditioner
+
+	// Trace is asked for the hooks of each session, when its loop starts, and returns nil for none. It must not block.
+	// If nil, nothing is traced, and nothing is spent on it.
+	Trace func(SessionInfo) *Trace
+
+	// EventLog opens a file for the events of a session: packets, losses, congestion, paths, flows and messages, as
+	// qlog in JSON text sequences (.sqlog); see [EventLogDir] and docs/OPERATIONS.md. It is called when a session has
+	// been established, or when one that this endpoint began has failed, with what has happened until then still to be
+	// written; it may return nil for no log. A goroutine of the endpoint calls it, writes and closes the file. Sessions
+	// never wait for it: events that come while more than 256 KiB of a session, or 16 MiB of all, wait to be written
+	// are dropped, which the file says and [Stats].EventsDropped counts. [Endpoint.Close] does wait for it.
+	// If nil, there are no event logs.
+	EventLog func(SessionInfo) (io.WriteCloser, error)
 
 	// Log receives structured logs. If nil, nothing is logged.
 	Log *slog.Logger

@@ -75,7 +75,7 @@ func (e *Endpoint) connect(t Target, hold bool) (*Session, error) {
 		if len(e.sessions) >= e.cfg.MaxSessions {
 			return nil, fail(errors.New("peer: too many sessions"))
 		}
-		s = e.newSession(t.ID)
+		s = e.newSession(t.ID, true)
 		e.peers[t.ID] = s
 		e.sessions[s] = struct{}{}
 		var direct *directDial

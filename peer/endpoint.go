@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-98f0d4c2/runnel/internal/eventlog"
 	"github.com/seed-98f0d4c2/runnel/internal/pionx/icex"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 	"github.com/seed-98f0d4c2/runnel/signaling"
@@ -36,8 +37,9 @@ type Endpoint struct {
 	mux    *icex.Mux
 	stun   *reflexive
 	relays *relays
-	direct *gate        // answers peers that dial our address with no rendezvous
-	cond   *conditioned // nil without Config.Conditioner
+	direct *gate         // answers peers that dial our address with no rendezvous
+	cond   *conditioned  // nil without Config.Conditioner
+	events *eventlog.Log // nil without Config.EventLog
 
 	ctx    context.Context //nolint:containedctx // ends with the endpoint, bounds its background work
 	cancel context.CancelFunc
@@ -115,6 +117,9 @@ func Listen(ctx context.Context, c *Config) (*Endpoint, error) {
 	e.relays = newRelays(e)
 	e.direct = newGate(e)
 	e.cond = newConditioned(e, cfg.Conditioner)
+	if cfg.EventLog != nil {
+		e.events = eventlog.New(func(err error) { e.log.Warn("event log failed", slog.Any("err", err)) })
+	}
 	for _, s := range e.socks {
 		e.wg.Go(func() { e.readLoop(s) })
 	}
@@ -237,6 +242,7 @@ func (e *Endpoint) close(ctx context.Context) {
 		_ = s.conn.Close()
 	}
 	e.wg.Wait()
+	e.events.Close()
 }
 
 // stamp returns the time for a signaling message: later than that of every message before, so that the order in

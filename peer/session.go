@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/flow"
+	"github.com/seed-98f0d4c2/runnel/internal/eventlog"
 	"github.com/seed-98f0d4c2/runnel/internal/seal"
 	"github.com/seed-98f0d4c2/runnel/internal/udp"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
@@ -44,6 +45,9 @@ type Session struct {
 	id  ID
 	log *slog.Logger
 	mux *flow.Mux // its handles may be used from any goroutine, the machine only by the loop
+
+	trace   *Trace // hooks, set by the loop when it starts; never nil
+	dialled bool   // immutable: this endpoint began it
 
 	inbox inbox
 	wake  chan struct{} // capacity 1
@@ -98,14 +102,17 @@ type Session struct {
 	closeAt   closer
 	yield     yielder
 	counts    counters
+	record    *eventlog.Trace // nil: events are not logged
 }
 
 // newSession makes a session with peer id, whose loop is started by the caller through start.
-func (e *Endpoint) newSession(id ID) *Session {
+func (e *Endpoint) newSession(id ID, dialled bool) *Session {
 	now := time.Now()
 	s := &Session{
 		e:         e,
 		id:        id,
+		dialled:   dialled,
+		trace:     &noTrace,
 		log:       e.log.With(slog.String("peer", id.Short())),
 		wake:      make(chan struct{}, 1),
 		ready:     make(chan struct{}),
@@ -118,8 +125,14 @@ func (e *Endpoint) newSession(id ID) *Session {
 		lastHeard: now,
 	}
 	s.events.init()
+	var hooks *flow.Trace
+	if e.cfg.Trace != nil || e.events != nil {
+		s.trace = new(Trace)
+		hooks = &s.trace.Flow
+	}
 	s.mark("start", now)
 	s.mux = flow.NewMux(&flow.Config{
+		Trace:         hooks,
 		Wake:          s.notify,
 		MaxMessage:    e.cfg.MaxMessage,
 		RecvWindow:    e.cfg.ReceiveWindow,
@@ -214,6 +227,7 @@ func (s *Session) start() { s.e.wg.Go(s.loop) }
 // until the next event or the earliest of their timeouts.
 func (s *Session) loop() {
 	defer s.finish()
+	s.startTrace()
 	var alarm alarm
 	defer alarm.stop()
 	for {

@@ -211,6 +211,7 @@ func (s *Session) endWith(now time.Time, err error, c *CloseError) {
 	s.events.close(err)
 	s.e.retire(s)
 	s.logEnd(err)
+	s.endTrace(now, err)
 	close(s.done)
 }
 

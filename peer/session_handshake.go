@@ -90,6 +90,7 @@ func (s *Session) handleHandshake(now time.Time, pkt []byte, via int32, from net
 	sid, b, err := wire.ParseHandshake(pkt)
 	if err != nil || s.at == nil || sid != s.at.localSID || s.at.hs == nil {
 		s.counts.unexpected++
+		s.traceDrop(now, DropUnexpected, len(pkt), from)
 		return
 	}
 	at := s.at

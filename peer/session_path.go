@@ -113,6 +113,9 @@ func (s *Session) pollPaths(now time.Time) (ping bool) {
 			s.switchPath(now, a)
 		case mobility.Dead:
 			s.log.Info("no path answers", slog.Any("addr", a.Path.Remote), slog.String("why", a.Why))
+			if f := s.trace.PathsDead; f != nil {
+				f(PathsDead{now, s.pathOf(a.Path), a.Why})
+			}
 		}
 	}
 }
@@ -124,7 +127,11 @@ func (s *Session) switchPath(now time.Time, a mobility.Action) {
 		slog.String("to", to.Kind.String()), slog.Any("to_addr", to.Remote), slog.String("why", a.Why))
 	s.mux.ResetPath(now, s.pathInfo(to))
 	s.counts.pathChanges++
-	s.events.pathChanged(PathChanged{From: s.pathOf(a.From), To: s.pathOf(to), Why: a.Why})
+	from, dest := s.pathOf(a.From), s.pathOf(to)
+	s.events.pathChanged(PathChanged{From: from, To: dest, Why: a.Why})
+	if f := s.trace.PathSwitched; f != nil {
+		f(PathSwitched{now, from, dest, a.Why})
+	}
 	if to.Kind == mobility.Direct && s.phase == phaseReady {
 		s.endSetup()
 	}

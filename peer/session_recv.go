@@ -38,6 +38,7 @@ func (s *Session) handleDatagram(now time.Time, t *train, b []byte) {
 			return
 		}
 		s.counts.unexpected++
+		s.traceDrop(now, DropUnexpected, len(b), t.from)
 		return
 	}
 	s.handlePacket(now, t, b)
@@ -48,6 +49,7 @@ func (s *Session) handlePacket(now time.Time, t *train, b []byte) {
 	h, err := wire.ParseHeader(b)
 	if err != nil || h.SID != s.local {
 		s.counts.malformed++
+		s.traceDrop(now, DropMalformed, len(b), t.from)
 		return
 	}
 	payload, pn, err := s.keys.Open(b, h)
@@ -55,10 +57,12 @@ func (s *Session) handlePacket(now time.Time, t *train, b []byte) {
 		switch {
 		case errors.Is(err, seal.ErrReplay):
 			s.counts.replayed++
+			s.traceDrop(now, DropReplayed, len(b), t.from)
 		case errors.Is(err, seal.ErrExhausted):
 			s.end(now, &CloseError{Code: CodeExhausted}, false)
 		default:
 			s.counts.forged++
+			s.traceDrop(now, DropForged, len(b), t.from)
 		}
 		return
 	}
@@ -66,6 +70,9 @@ func (s *Session) handlePacket(now time.Time, t *train, b []byte) {
 	s.lastHeard = now
 	s.counts.packetsReceived++
 	s.counts.bytesReceived += uint64(len(b))
+	if f := s.trace.PacketReceived; f != nil {
+		f(PacketReceived{now, pn, len(b)})
+	}
 	if s.phase >= phaseClosing {
 		s.handleWhileClosing(now, payload)
 		if s.phase >= phaseLinger {

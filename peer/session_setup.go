@@ -303,6 +303,7 @@ func (s *Session) established(now time.Time) {
 	s.agentEnd = now.Add(agentLinger)
 	s.log.Info("session established", slog.String("path", s.mob.Current().Kind.String()),
 		slog.Any("addr", s.mob.Current().Remote))
+	s.openEventLog()
 	close(s.ready)
 	s.e.established(s)
 }

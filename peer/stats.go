@@ -41,6 +41,7 @@ type Stats struct {
 	UnknownChunks uint64 // of types that may be skipped, and were
 	WriteErrors   uint64 // packets that the socket or the relay did not take; they count as lost
 	Unsignaled    uint64 // signaling messages given up because too many were waiting
+	EventsDropped uint64 // events missing in the event log; see Config.EventLog
 }
 
 // EndpointStats is a snapshot of an endpoint.
@@ -126,6 +127,7 @@ func (s *Session) snapshot(time.Time) Stats {
 		UnknownChunks:   s.counts.unknownChunks,
 		WriteErrors:     s.counts.writeErrors,
 		Unsignaled:      s.counts.unsignaled,
+		EventsDropped:   s.record.Dropped(),
 	}
 	if smoothed, least := s.mux.RTT(); least > 0 { // else the first is a guess
 		st.RTT, st.MinRTT = smoothed, least
@@ -146,6 +148,9 @@ func (s *Session) snapshot(time.Time) Stats {
 func (s *Session) mark(name string, now time.Time) {
 	if len(s.timeline) < 16 {
 		s.timeline = append(s.timeline, Mark{name, now.Sub(s.born)})
+	}
+	if f := s.trace.StageReached; f != nil {
+		f(StageReached{now, name})
 	}
 }
 
