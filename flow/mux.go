@@ -47,7 +47,9 @@ type Mux struct {
 	now    time.Time               // of the call in progress
 	sched  scheduler
 	closed bool
-	count  Stats // counters; the rest is filled in by publish
+	count  Stats   // counters; the rest is filled in by publish
+	trace  *Trace  // never nil
+	told   Metrics // by trace
 
 	// The packet being assembled.
 	building          bool
@@ -126,6 +128,7 @@ func NewMux(c *Config) *Mux {
 	}
 	m.loss = recovery.New(recovery.Config[item]{
 		Fate: m.settle, Controller: m.config.Controller, MaxPacket: m.config.MaxPacket, InitialRTT: m.config.InitialRTT,
+		Trace: m.startTrace(),
 	})
 	m.recvWindow = m.config.firstSessionWindow()
 	m.notifyAt = m.recvWindow / 8

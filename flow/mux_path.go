@@ -55,6 +55,7 @@ func (m *Mux) MTUProbe(now time.Time) int {
 func (m *Mux) SentProbe(now time.Time, pn uint64, size int) {
 	if !m.closed {
 		m.loss.SentProbe(now, pn, size)
+		m.tracePacketSent(now, pn, size, true, true)
 	}
 }
 

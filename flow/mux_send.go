@@ -133,12 +133,15 @@ func (m *Mux) Sent(now time.Time, pn uint64, size int, driverEliciting bool) {
 	if m.closed {
 		return
 	}
+	eliciting := driverEliciting
 	if m.building && pn == m.buildPN {
 		m.building = false
-		m.buildItems = m.loss.Sent(now, pn, size, m.buildEliciting || driverEliciting, m.buildItems)
-		return
+		eliciting = eliciting || m.buildEliciting
+		m.buildItems = m.loss.Sent(now, pn, size, eliciting, m.buildItems)
+	} else {
+		m.loss.Sent(now, pn, size, eliciting, nil)
 	}
-	m.loss.Sent(now, pn, size, driverEliciting, nil)
+	m.tracePacketSent(now, pn, size, eliciting, false)
 }
 
 // AppendAck appends only an acknowledgement, if there is anything to acknowledge and room for it.

@@ -72,4 +72,5 @@ func (m *Mux) publish() {
 	m.stats = *c
 	m.publishSenders()
 	m.statsMu.Unlock()
+	m.traceMetrics(c)
 }

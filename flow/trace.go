@@ -24,15 +24,15 @@ type Trace struct {
 	PacketLost   func(PacketLost)
 	SpuriousLoss func(SpuriousLoss)
 
-	// MetricsUpdated is called when something in it has changed, once for each packet received, timeout or change of
-	// path at most.
+	// MetricsUpdated is called when something in it has changed, after whatever changed it has been dealt with and
+	// everything that may be sent has been.
 	MetricsUpdated func(Metrics)
 
 	// FlowOpened is called when a flow has got its number: before the first packet that names an outgoing one, when
 	// an incoming one becomes known. FlowClosed is called when nothing more will happen on it, at the latest when the
 	// session ends.
-	FlowOpened func(FlowOpened)
-	FlowClosed func(FlowClosed)
+	FlowOpened func(Opened)
+	FlowClosed func(Closed)
 
 	// MessageSent is called when the first byte of a message is sent. Every outgoing message comes to one of
 	// MessageDelivered and MessageAbandoned, whether it has been sent or not.
@@ -66,10 +66,11 @@ type PacketsAcked struct {
 
 // A PacketLost says that a packet is given up.
 type PacketLost struct {
-	Time   time.Time
-	Number uint64
-	Size   int           // of the UDP payload in bytes
-	Age    time.Duration // since it was sent
+	Time     time.Time
+	Number   uint64
+	Size     int           // of the UDP payload in bytes
+	Age      time.Duration // since it was sent
+	MTUProbe bool          // it only tried whether the path carries packets as large
 }
 
 // A SpuriousLoss says that a packet has arrived after it had been given up.
@@ -96,32 +97,32 @@ type Metrics struct {
 	ECN              string        // whether marks get through: see Stats.ECN
 }
 
-// A FlowRef names a flow in an event.
-type FlowRef struct {
+// A Ref names a flow in an event.
+type Ref struct {
 	ID       uint64
 	Incoming bool // the peer opened it
 }
 
-// A FlowOpened says that a flow has come to be.
-type FlowOpened struct {
+// An Opened says that a flow has come to be.
+type Opened struct {
 	Time     time.Time
-	Flow     FlowRef
+	Flow     Ref
 	Label    string
 	Priority Priority // of an incoming flow: what the peer says it is
 	Stream   bool
 }
 
-// A FlowClosed says that nothing more will happen on a flow.
-type FlowClosed struct {
+// A Closed says that nothing more will happen on a flow.
+type Closed struct {
 	Time time.Time
-	Flow FlowRef
+	Flow Ref
 	Err  error // nil if it ended in good order
 }
 
 // A MessageSent says that the first byte of a message has been put into a packet.
 type MessageSent struct {
 	Time time.Time
-	Flow FlowRef
+	Flow Ref
 	Seq  uint64
 	Size int
 }
@@ -129,7 +130,7 @@ type MessageSent struct {
 // A MessageDelivered says that the peer has all of a message.
 type MessageDelivered struct {
 	Time time.Time
-	Flow FlowRef
+	Flow Ref
 	Seq  uint64
 	Size int
 }
@@ -137,7 +138,7 @@ type MessageDelivered struct {
 // A MessageAbandoned says that a message has been given up.
 type MessageAbandoned struct {
 	Time   time.Time
-	Flow   FlowRef
+	Flow   Ref
 	Seq    uint64
 	Size   int
 	Reason Reason
@@ -146,7 +147,7 @@ type MessageAbandoned struct {
 // A Blocked says that a flow has run out of credit.
 type Blocked struct {
 	Time    time.Time
-	Flow    FlowRef
+	Flow    Ref
 	Session bool // the session has; the flow is the first that waits for it
 	Limit   uint64
 }

@@ -149,8 +149,7 @@ func logPath(e eventlog.Event, key string, p Path) eventlog.Event {
 func logEnded(t *eventlog.Trace, e Ended) {
 	ev := t.Event(e.Time, "connectivity:connection_closed")
 	owner := "local"
-	var ce *CloseError
-	if errors.As(e.Err, &ce) {
+	if ce, ok := errors.AsType[*CloseError](e.Err); ok {
 		if ce.Remote {
 			owner = "remote"
 		}
@@ -166,7 +165,7 @@ func logEnded(t *eventlog.Trace, e Ended) {
 
 // logFlowTrace returns the hooks for what package flow tells.
 func logFlowTrace(t *eventlog.Trace) flow.Trace {
-	ref := func(at time.Time, name string, f flow.FlowRef) eventlog.Event {
+	ref := func(at time.Time, name string, f flow.Ref) eventlog.Event {
 		return t.Event(at, name).Uint("flow", f.ID).Bool("incoming", f.Incoming)
 	}
 	phase := ""
@@ -187,21 +186,27 @@ func logFlowTrace(t *eventlog.Trace) flow.Trace {
 			packetHeader(t.Event(e.Time, "runnel:spurious_loss"), e.Number).Millis("age", e.Age).Done()
 		},
 		MetricsUpdated: func(e flow.Metrics) {
-			t.Event(e.Time, "recovery:metrics_updated").Millis("smoothed_rtt", e.SmoothedRTT).Millis("min_rtt", e.MinRTT).
-				Int("congestion_window", e.CongestionWindow).Int("bytes_in_flight", e.InFlight).
-				Float("pacing_rate", 8*e.PacingRate).Int("pto_count", e.ProbeTimeouts).
+			ev := t.Event(e.Time, "recovery:metrics_updated").Millis("smoothed_rtt", e.SmoothedRTT)
+			if e.MinRTT > 0 {
+				ev = ev.Millis("min_rtt", e.MinRTT)
+			}
+			ev.Int("congestion_window", e.CongestionWindow).Int("bytes_in_flight", e.InFlight).
+				Uint("pacing_rate", uint64(8*e.PacingRate)).Int("pto_count", e.ProbeTimeouts).
 				Millis("queue_delay", e.QueueDelay).Int("max_packet", e.MaxPacket).String("ecn", e.ECN).Done()
 			if e.Phase != phase {
-				t.Event(e.Time, "recovery:congestion_state_updated").String("old", phase).String("new", e.Phase).
-					String("controller", e.Controller).Done()
+				ev := t.Event(e.Time, "recovery:congestion_state_updated")
+				if phase != "" {
+					ev = ev.String("old", phase)
+				}
+				ev.String("new", e.Phase).String("controller", e.Controller).Done()
 				phase = e.Phase
 			}
 		},
-		FlowOpened: func(e flow.FlowOpened) {
+		FlowOpened: func(e flow.Opened) {
 			ref(e.Time, "runnel:flow_opened", e.Flow).String("label", e.Label).Int("priority", int(e.Priority)).
 				Bool("stream", e.Stream).Done()
 		},
-		FlowClosed: func(e flow.FlowClosed) {
+		FlowClosed: func(e flow.Closed) {
 			ev := ref(e.Time, "runnel:flow_closed", e.Flow)
 			if e.Err != nil {
 				ev = ev.String("err", e.Err.Error())

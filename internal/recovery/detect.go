@@ -46,6 +46,7 @@ func (t *Tracker[T]) lose(pn uint64, s *packet[T], byTime bool) (persistent bool
 		return false
 	}
 	s.state = slotLost
+	t.traceLost(pn, s)
 	p, size := &t.path, int(s.size)
 	onPath := pn >= p.start
 	if onPath && s.flags&flagMarked != 0 {

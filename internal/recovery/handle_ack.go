@@ -65,6 +65,9 @@ func (t *Tracker[T]) HandleAck(now time.Time, a *wire.Ack) error {
 		t.ack.InFlight, t.ack.MinRTT, t.ack.SmoothedRTT = p.inFlight, p.rtt.min(), p.rtt.smoothed
 		p.cc.HandleAck(now, &t.ack)
 		p.observe()
+		if f := t.config.Trace.Acked; f != nil {
+			f(now, &t.ack)
+		}
 	}
 	t.backoff, t.probes = 0, 0
 	t.trim()

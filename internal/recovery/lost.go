@@ -103,6 +103,7 @@ func (t *Tracker[T]) late(l *lostPacket[T], largest uint64) (undo instant) {
 	l.gone = true
 	p := &t.path
 	t.stats.Spurious++
+	t.traceSpurious(l)
 	if l.pn >= p.start {
 		p.rate.delivered += uint64(l.size)
 		p.rate.deliveredAt = t.now

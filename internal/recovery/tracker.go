@@ -43,6 +43,9 @@ type Config[T any] struct {
 	// not call the tracker. Nil is fine.
 	Fate func(pn uint64, items []T, fate Fate)
 
+	// Trace is told more, for whoever wants to watch.
+	Trace Trace
+
 	// Controller makes the congestion controller of a path, for packets of at most maxPacket bytes. If nil, NewWeir.
 	Controller func(maxPacket int) congestion.Controller
 
