@@ -152,7 +152,7 @@ func TestReporterNeverWaits(t *testing.T) {
 		tr.Attach(Header{}, f.open)
 		time.Sleep(time.Second)
 		synctest.Wait() // the goroutine is stuck
-		const n = 100_000
+		const n = 20_000
 		for i := range n {
 			tr.Event(time.Now(), "runnel:x").Int("i", i).Done()
 			other.Event(time.Now(), "runnel:x").Int("i", i).Done() // which is never attached
@@ -187,13 +187,14 @@ func TestAllTracesTogetherAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New(nil)
 		stuck := file{block: make(chan struct{})}
+		long := strings.Repeat("x", maxString)
 		var traces []*Trace
-		for range 200 {
+		for range 70 {
 			tr := l.NewTrace(time.Now())
 			tr.Attach(Header{}, stuck.open)
 			traces = append(traces, tr)
-			for i := range 5000 {
-				tr.Event(time.Now(), "runnel:x").Int("i", i).Done()
+			for range 700 {
+				tr.Event(time.Now(), "runnel:x").String("s", long).Done()
 			}
 		}
 		if held := l.held.Load(); held > maxHeld+maxEvent {
