@@ -275,6 +275,7 @@ func (m *Mux) Close(err error) {
 	}
 	for _, r := range m.receivers {
 		r.fail(err)
+		m.traceReceiverClosed(r, err)
 	}
 	m.acceptGate.Lock()
 	m.acceptErr = err

@@ -4,6 +4,8 @@
 package flow
 
 import (
+	"errors"
+	"io"
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/congestion"
@@ -61,4 +63,69 @@ func (m *Mux) traceMetrics(c *Stats) {
 	m.told = now
 	now.Time = m.now
 	f(now)
+}
+
+// ref names s.
+func (s *Sender) ref() Ref {
+	if !s.hasID {
+		return Ref{ID: NoID}
+	}
+	return Ref{ID: s.open.Flow}
+}
+
+func (m *Mux) traceOpened(s *Sender) {
+	if f := m.trace.FlowOpened; f != nil {
+		f(Opened{m.now, s.ref(), s.Label(), priorityOf(uint8(s.level)), s.open.Stream})
+	}
+}
+
+// traceClosed tells once that s is over, if it was told that s has begun.
+func (m *Mux) traceClosed(s *Sender, err error) {
+	if f := m.trace.FlowClosed; f != nil && s.hasID && !s.closedT {
+		s.closedT = true
+		f(Closed{m.now, s.ref(), err})
+	}
+}
+
+func (m *Mux) traceReceiverClosed(r *Receiver, err error) {
+	if f := m.trace.FlowClosed; f != nil {
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		f(Closed{m.now, Ref{r.id, true}, err})
+	}
+}
+
+// traceMessageSent tells that the next message of s is begun.
+func (m *Mux) traceMessageSent(s *Sender, size int) {
+	if f := m.trace.MessageSent; f != nil {
+		f(MessageSent{m.now, s.ref(), s.next, size})
+	}
+}
+
+// traceSettled tells what became of a message.
+func (m *Mux) traceSettled(s *Sender, seq uint64, p *sendMsg, o Outcome, reason Reason) {
+	delivered, abandoned := m.trace.MessageDelivered, m.trace.MessageAbandoned
+	if delivered == nil && abandoned == nil {
+		return
+	}
+	size := 0
+	if p.buf != nil {
+		size = len(p.buf.b)
+	}
+	if seq == never && p.receipt != nil { // the loop has not taken it over
+		seq = p.receipt.seq
+	}
+	switch {
+	case o == Delivered && delivered != nil:
+		delivered(MessageDelivered{m.now, s.ref(), seq, size})
+	case o == Abandoned && abandoned != nil:
+		abandoned(MessageAbandoned{m.now, s.ref(), seq, size, reason})
+	}
+}
+
+func (m *Mux) traceBlocked(s *Sender, session bool, limit uint64) {
+	if f := m.trace.Blocked; f != nil {
+		f(Blocked{m.now, s.ref(), session, limit})
+	}
 }

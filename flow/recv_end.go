@@ -121,6 +121,7 @@ func (m *Mux) completeReceiver(r *Receiver, err error) {
 	m.finished.Add(r.id, r.id+1)
 	r.windowFact.clear()
 	r.fail(err)
+	m.traceReceiverClosed(r, err)
 	m.collectReceiver(r) // it may be done with already
 	m.updateSessionLimits()
 }

@@ -34,6 +34,9 @@ func (m *Mux) handleOpen(o *wire.FlowOpen) error {
 	r := m.newReceiver(o)
 	m.receivers[o.Flow] = r
 	m.count.FlowsAccepted++
+	if f := m.trace.FlowOpened; f != nil {
+		f(Opened{m.now, Ref{r.id, true}, r.label, r.priority, r.stream})
+	}
 	switch {
 	case o.UnknownCritical:
 		r.taken = true
@@ -203,6 +206,9 @@ func (m *Mux) deliver(r *Receiver, seq uint64, buf *buffer, more, cut bool) erro
 		r.count.Late++
 	}
 	m.count.MessagesReceived++
+	if f := m.trace.MessageReceived; f != nil {
+		f(MessageReceived{m.now, Ref{r.id, true}, seq, n})
+	}
 	m.count.BytesReceived += uint64(n)
 	if seq == r.front {
 		r.front++

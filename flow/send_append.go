@@ -172,6 +172,7 @@ func (m *Mux) credit(s *Sender, p *sendMsg) (n int, ok bool) {
 		if !s.waiting {
 			s.waiting = true
 			m.sessionWait = append(m.sessionWait, s)
+			m.traceBlocked(s, true, m.sendLimit)
 			m.startProbing()
 		}
 		return 0, false
@@ -194,6 +195,7 @@ func (m *Mux) useCredit(s *Sender, p *sendMsg, n int) {
 		m.count.MessagesSent++
 		s.stats.Queued--
 		s.stats.Sent++
+		m.traceMessageSent(s, size)
 		if p.terms != nil {
 			m.startTerms(p.terms)
 		}

@@ -31,6 +31,7 @@ func (m *Mux) block(s *Sender) {
 	}
 	m.count.Blocked++
 	s.stats.TimesBlocked++
+	m.traceBlocked(s, false, s.flowLimit)
 	m.startProbing()
 }
 

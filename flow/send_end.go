@@ -24,6 +24,7 @@ func (m *Mux) forget(s *Sender) {
 
 // finish lets Close return.
 func (s *Sender) finish(err error) {
+	s.m.traceClosed(s, err)
 	s.done.Lock()
 	s.doneErr = err
 	s.done.Unlock(true)

@@ -162,4 +162,5 @@ func (m *Mux) assignID(s *Sender) {
 	s.open.Flow = m.nextID
 	m.nextID++
 	m.sendersByID[s.open.Flow] = s
+	m.traceOpened(s)
 }

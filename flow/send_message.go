@@ -130,6 +130,7 @@ func (m *Mux) settleMessage(s *Sender, seq uint64, p *sendMsg, o Outcome, reason
 		m.count.MessagesAbandoned++
 		s.countAbandoned(reason)
 	}
+	m.traceSettled(s, seq, p, o, reason)
 	if x != nil {
 		m.deadlines.remove(x)
 		if x.hasKey && s.keys[x.key] == seq {

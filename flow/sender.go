@@ -61,6 +61,7 @@ type Sender struct {
 	remind    bool   // of that
 	freeing   bool   // on the mux's list for that
 	changed   bool   // on the mux's list of flows whose stats have changed
+	closedT   bool   // a trace has been told that it is over
 	manyKeys  bool   // there have been, in keys
 	schedAt   int32  // place in the scheduler's heap, from 1; 0: it has nothing to send
 	returns   int    // answers that may still come

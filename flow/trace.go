@@ -29,7 +29,7 @@ type Trace struct {
 	MetricsUpdated func(Metrics)
 
 	// FlowOpened is called when a flow has got its number: before the first packet that names an outgoing one, when
-	// an incoming one becomes known. FlowClosed is called when nothing more will happen on it, at the latest when the
+	// an incoming one becomes known. FlowClosed is called when no message will come any more, at the latest when the
 	// session ends.
 	FlowOpened func(Opened)
 	FlowClosed func(Closed)
@@ -39,6 +39,9 @@ type Trace struct {
 	MessageSent      func(MessageSent)
 	MessageDelivered func(MessageDelivered)
 	MessageAbandoned func(MessageAbandoned)
+
+	// MessageReceived is called when an incoming message is handed over, that is, can be read.
+	MessageReceived func(MessageReceived)
 
 	// Blocked is called when a flow, or the session, comes to a stop because the peer's reader is slow.
 	Blocked func(Blocked)
@@ -97,10 +100,13 @@ type Metrics struct {
 	ECN              string        // whether marks get through: see Stats.ECN
 }
 
+// NoID is the number of an outgoing flow that has got none yet; the peer has never heard of it.
+const NoID = 1 << 63
+
 // A Ref names a flow in an event.
 type Ref struct {
-	ID       uint64
-	Incoming bool // the peer opened it
+	ID       uint64 // or NoID
+	Incoming bool   // the peer opened it
 }
 
 // An Opened says that a flow has come to be.
@@ -123,12 +129,20 @@ type Closed struct {
 type MessageSent struct {
 	Time time.Time
 	Flow Ref
-	Seq  uint64
+	Seq  uint64 // its position in the flow, from 0; as Receipt.Seq and Message.Seq
 	Size int
 }
 
 // A MessageDelivered says that the peer has all of a message.
 type MessageDelivered struct {
+	Time time.Time
+	Flow Ref
+	Seq  uint64
+	Size int
+}
+
+// A MessageReceived says that a message can be read.
+type MessageReceived struct {
 	Time time.Time
 	Flow Ref
 	Seq  uint64

@@ -166,7 +166,11 @@ func logEnded(t *eventlog.Trace, e Ended) {
 // logFlowTrace returns the hooks for what package flow tells.
 func logFlowTrace(t *eventlog.Trace) flow.Trace {
 	ref := func(at time.Time, name string, f flow.Ref) eventlog.Event {
-		return t.Event(at, name).Uint("flow", f.ID).Bool("incoming", f.Incoming)
+		ev := t.Event(at, name)
+		if f.ID != flow.NoID {
+			ev = ev.Uint("flow", f.ID)
+		}
+		return ev.Bool("incoming", f.Incoming)
 	}
 	phase := ""
 	return flow.Trace{
@@ -218,6 +222,9 @@ func logFlowTrace(t *eventlog.Trace) flow.Trace {
 		},
 		MessageDelivered: func(e flow.MessageDelivered) {
 			ref(e.Time, "runnel:message_delivered", e.Flow).Uint("seq", e.Seq).Int("length", e.Size).Done()
+		},
+		MessageReceived: func(e flow.MessageReceived) {
+			ref(e.Time, "runnel:message_received", e.Flow).Uint("seq", e.Seq).Int("length", e.Size).Done()
 		},
 		MessageAbandoned: func(e flow.MessageAbandoned) {
 			ref(e.Time, "runnel:message_abandoned", e.Flow).Uint("seq", e.Seq).Int("length", e.Size).

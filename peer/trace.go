@@ -130,6 +130,7 @@ func teeTrace(a, b *Trace) Trace {
 			MessageSent:      tee(a.Flow.MessageSent, b.Flow.MessageSent),
 			MessageDelivered: tee(a.Flow.MessageDelivered, b.Flow.MessageDelivered),
 			MessageAbandoned: tee(a.Flow.MessageAbandoned, b.Flow.MessageAbandoned),
+			MessageReceived:  tee(a.Flow.MessageReceived, b.Flow.MessageReceived),
 			Blocked:          tee(a.Flow.Blocked, b.Flow.Blocked),
 		},
 		StageReached:   tee(a.StageReached, b.StageReached),
