@@ -20,7 +20,6 @@ type script struct {
 	bytes.Buffer
 	quiet bool // only count
 	lines int
-	count map[string]int
 	seen  []Metrics
 }
 
@@ -81,7 +80,9 @@ func (s *script) trace(side string) *Trace {
 	}
 }
 
-func (s *script) note(p *pair, what string) { fmt.Fprintf(s, "%8.3f # %s\n", float64(p.now.Sub(epoch))/1e6, what) }
+func (s *script) note(p *pair, what string) {
+	fmt.Fprintf(s, "%8.3f # %s\n", float64(p.now.Sub(epoch))/1e6, what)
+}
 
 // TestTraceOfATransfer compares what hooks are told of a short session with testdata/trace.golden. After a change that is
 // meant, rewrite it with -update and read the difference.

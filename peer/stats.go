@@ -30,7 +30,10 @@ type Stats struct {
 	BytesReceived   uint64
 	PathChanges     uint64
 	KeyUpdates      uint64 // of our sending keys
-	Flow            flow.Stats
+
+	// Flow has what concerns flows and the congestion of the path: window and bytes in flight, pacing rate, queue
+	// delay, packet size, ECN, losses, messages.
+	Flow flow.Stats
 
 	// Datagrams that went no further, and why.
 	Forged     uint64 // did not authenticate
@@ -107,6 +110,20 @@ func (s *Session) Stats() Stats {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.last
+	}
+}
+
+// FlowStats describes the flows of the session that are not over: how old what waits to be sent is, how much is in
+// flight, what was delivered, abandoned and why, and repeated. It waits for the session's loop, which takes microseconds
+// and about one more for each flow. After the session there are none.
+func (s *Session) FlowStats() []flow.Info {
+	c := make(chan []flow.Info, 1)
+	s.post(func(time.Time) { c <- s.mux.Flows() })
+	select {
+	case infos := <-c:
+		return infos
+	case <-s.gone:
+		return nil
 	}
 }
 
