@@ -106,6 +106,11 @@
 // ([Mux.MaxPacket]) and how to mark it ([Mux.ECN]), whether to try a larger one ([Mux.MTUProbe]), passes the marks of those
 // that arrive to HandlePacketEnd, and says with ResetPath, before the first packet too, what the path may carry.
 //
+// # Watching
+//
+// [Config.Trace] has hooks for packets, losses, flows and messages. [Mux.Stats], [Sender.Stats], [Receiver.Stats] and
+// [Mux.Flows] are snapshots.
+//
 // # Limitations
 //
 // A large message is begun when the session's window has room for all of it; smaller ones may pass it by while it

@@ -93,6 +93,12 @@
 // An endpoint costs a goroutine for each socket and a few for signaling and relays; a session costs one, and so does
 // each call that is being handled, or two if its handler waits for its context to end.
 //
+// # Watching
+//
+// [Session.Stats] and [Session.FlowStats] say how a session is doing, [Endpoint.Stats] what was dropped and why,
+// [Config.Trace] tells of everything as it happens, and [Config.EventLog] writes it to a file that qlog's tools read.
+// [Config.Conditioner] makes the network bad on purpose.
+//
 // # Limitations
 //
 // Calls are not resumed: a session that ends takes the calls on it with it. A call that was given up before anything of
@@ -102,5 +108,6 @@
 // its packets arrives, which a NAT in front of the other may prevent; such a session, one whose two peers move at the
 // same time, and one that has no network for [Config.IdleTimeout] end and must be dialled again. Relays and STUN servers are used over IPv4 and IPv6, but
 // relayed addresses are IPv4. Packets have at most 1200 bytes on relayed paths. Session IDs and packet numbers are visible
-// on the wire, so that an observer can link the paths of one session.
+// on the wire, so that an observer can link the paths of one session. A [Conditioner] does not affect relays over TCP and
+// TLS, nor the rendezvous.
 package peer

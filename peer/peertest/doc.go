@@ -17,6 +17,9 @@
 //		})
 //	}
 //
+// [Host.Condition] and [Network.Condition] make links bad while a test runs: losses in bursts, a narrow bandwidth with a
+// queue, reordering, twins. [Host.SetDown] cuts them and [Host.Rebind] restarts a NAT.
+//
 // Everything is closed when the test ends.
 //
 // # Limitations
