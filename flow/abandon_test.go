@@ -176,7 +176,7 @@ func TestAbandonMatrix(t *testing.T) {
 			"session closed", func(p *pair, _ *Sender, _ *Receipt) {
 				p.a.link.loss = 1
 				p.run(time.Millisecond)
-				p.a.m.Close(errTestOver)
+				p.a.m.Close(p.now, errTestOver)
 			},
 			func(string, Reason) Reason { return SessionOver },
 		},
@@ -235,7 +235,7 @@ func TestAbandonMatrix(t *testing.T) {
 				p.a.m.unblock(s)
 				p.a.m.unblock(other)
 				p.run(20 * time.Second)
-				p.a.m.Close(errTestOver)
+				p.a.m.Close(p.now, errTestOver)
 				if r.Reason() != reason {
 					t.Errorf("the reason changed from %v to %v", reason, r.Reason())
 				}

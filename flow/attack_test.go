@@ -154,7 +154,7 @@ func TestStreamCloseAfterDeadline(t *testing.T) {
 // TestAbortedWhileAwaiting: flows that are given up before the peer lets them be opened must be forgotten.
 func TestAbortedWhileAwaiting(t *testing.T) {
 	m := NewMux(nil)
-	defer m.Close(errTestOver)
+	defer m.Close(epoch, errTestOver)
 	var pn uint64
 	for range 5000 {
 		s, err := m.Open("x", nil)

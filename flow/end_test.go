@@ -216,9 +216,9 @@ func TestSessionDeath(t *testing.T) {
 	unseen := p.open(p.a, "", nil)
 	unseenReceipt := p.send1(unseen, nil)
 	done := late.Done()
-	p.a.m.Close(dead)
-	p.a.m.Close(errors.New("second"))
-	p.b.m.Close(dead)
+	p.a.m.Close(p.now, dead)
+	p.a.m.Close(p.now, errors.New("second"))
+	p.b.m.Close(p.now, dead)
 	delivered := 0
 	for i, receipt := range append(receipts, late, unseenReceipt) {
 		select {

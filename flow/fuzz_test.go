@@ -26,7 +26,7 @@ func FuzzChunks(f *testing.F) {
 	f.Add(seed)
 	f.Fuzz(func(t *testing.T, in []byte) {
 		m := NewMux(&Config{MaxMessage: 1 << 16, SessionWindow: 1, RecvWindow: 1 << 17})
-		defer m.Close(errTestOver)
+		defer m.Close(epoch, errTestOver)
 		s, err := m.Open("out", &Options{Returns: 1})
 		if err != nil {
 			t.Fatal(err)

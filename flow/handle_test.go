@@ -78,7 +78,7 @@ func drive(ctx context.Context, m *Mux, wake chan struct{}, in, out chan []byte)
 		}
 		select {
 		case <-ctx.Done():
-			m.Close(errConnOver)
+			m.Close(time.Now(), errConnOver)
 			timer.Stop()
 			return
 		case <-wake:

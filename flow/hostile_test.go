@@ -22,7 +22,7 @@ type feed struct {
 
 func newFeed(t *testing.T, c Config) *feed {
 	m := NewMux(&c)
-	t.Cleanup(func() { m.Close(errTestOver) })
+	t.Cleanup(func() { m.Close(epoch, errTestOver) })
 	return &feed{t: t, m: m, now: epoch}
 }
 

@@ -53,7 +53,7 @@ func TestFlowsAreDescribed(t *testing.T) {
 	if got := summary(p.a.m.Flows()); got != want {
 		t.Errorf("after the end of a flow there are\n%s, want\n%s", got, want)
 	}
-	p.a.m.Close(errTestOver)
+	p.a.m.Close(p.now, errTestOver)
 	if got := p.a.m.Flows(); len(got) != 0 {
 		t.Errorf("after the end of the session there are %s", summary(got))
 	}

@@ -254,7 +254,7 @@ func (m *Mux) collect() {
 
 // Close ends the session: every handle fails with err once what is at hand has been read, and every receipt is
 // resolved. Nothing more is sent. err must not be nil. Only the first call counts. It may be called by the loop only.
-func (m *Mux) Close(err error) {
+func (m *Mux) Close(now time.Time, err error) {
 	m.mu.Lock()
 	if m.err != nil {
 		m.mu.Unlock()
@@ -262,6 +262,7 @@ func (m *Mux) Close(err error) {
 	}
 	m.err = err
 	m.mu.Unlock()
+	m.now = now
 	m.collect()
 	m.handOut()
 	m.closed = true

@@ -32,7 +32,7 @@ func driveNow(ctx context.Context, m *Mux, wake chan struct{}, in <-chan timedPa
 	var pn uint64
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	defer m.Close(errConnOver)
+	defer m.Close(time.Now(), errConnOver)
 	for {
 		for {
 			b := m.Append(time.Now(), pn, nil, 1171)

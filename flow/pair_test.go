@@ -92,8 +92,8 @@ func newPair(t *testing.T, ca, cb Config) *pair {
 	p.b = &side{name: "b", m: NewMux(&cb), limit: 1171, link: &link{delay: 10 * time.Millisecond}}
 	p.a.peer, p.b.peer = p.b, p.a
 	t.Cleanup(func() {
-		p.a.m.Close(errTestOver)
-		p.b.m.Close(errTestOver)
+		p.a.m.Close(p.now, errTestOver)
+		p.b.m.Close(p.now, errTestOver)
 	})
 	return p
 }

@@ -23,7 +23,7 @@ type chunkSource struct {
 
 func newChunkSource(tb testing.TB, size int) *chunkSource {
 	m := NewMux(&Config{RecvWindow: max(4<<20, 2*size)})
-	tb.Cleanup(func() { m.Close(errTestOver) })
+	tb.Cleanup(func() { m.Close(epoch, errTestOver) })
 	c := &chunkSource{m: m, size: size, packet: make([]byte, 0, 2048), msg: pattern(size, 1)}
 	if err := m.handleOpen(&wire.FlowOpen{}); err != nil {
 		tb.Fatal(err)

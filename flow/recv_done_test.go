@@ -22,7 +22,7 @@ func TestReceiverDone(t *testing.T) {
 		{"close", func(_ *conn, s *Sender, _ *Receiver) { _ = s.Close(context.Background()) }, func(err error) bool { return errors.Is(err, io.EOF) }},
 		{"abort", func(_ *conn, s *Sender, _ *Receiver) { s.Abort(7) }, func(err error) bool { return errors.As(err, &aborted) && aborted.Code == 7 }},
 		{"reject", func(_ *conn, _ *Sender, r *Receiver) { r.Reject(1) }, func(err error) bool { return errors.Is(err, ErrClosed) }},
-		{"session", func(c *conn, _ *Sender, _ *Receiver) { c.end(); c.b.Close(errConnOver) }, func(err error) bool { return errors.Is(err, errConnOver) }},
+		{"session", func(c *conn, _ *Sender, _ *Receiver) { c.end(); c.b.Close(epoch, errConnOver) }, func(err error) bool { return errors.Is(err, errConnOver) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

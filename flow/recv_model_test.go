@@ -127,7 +127,7 @@ func (m *flowModel) credit() (used, held uint64) {
 func checkReassembly(t *testing.T, ordering Ordering, steps int, pick func(int) int) {
 	m := newFlowModel(ordering, pick)
 	f := newFeed(t, Config{})
-	defer f.m.Close(errTestOver)
+	defer f.m.Close(epoch, errTestOver)
 	f.must((&wire.FlowOpen{Label: []byte("l"), Arrival: ordering == Arrival}).Append(nil))
 	r := f.accept()
 	var total uint64

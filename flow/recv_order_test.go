@@ -103,7 +103,7 @@ func TestSetOrderingAtTheEnd(t *testing.T) {
 		f.whole(3, 1, 2)
 		if before {
 			r.SetOrdering(Ordered)
-			f.m.Close(errTestOver)
+			f.m.Close(epoch, errTestOver)
 			wantNumbers(t, r, "when the session dies meanwhile", []uint64{}...)
 			continue
 		}

@@ -116,7 +116,7 @@ func TestIdleMemory(t *testing.T) {
 			t.Fatalf("%+v, want three messages delivered", st)
 		}
 	}
-	p.b.m.Close(errTestOver) // so that only the senders are weighed
+	p.b.m.Close(p.now, errTestOver) // so that only the senders are weighed
 	p.b.m, p.b.seen, p.flight = NewMux(nil), nil, nil
 	per := float64(heap()-before) / n
 	runtime.KeepAlive(senders)

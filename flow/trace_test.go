@@ -141,8 +141,8 @@ func TestTraceOfATransfer(t *testing.T) {
 	p.flush(p.a)
 	p.send1(p.open(p.a, "not begun", nil), pattern(40, 4))
 	lines := s.lines
-	p.a.m.Close(errTestOver)
-	p.b.m.Close(errTestOver)
+	p.a.m.Close(p.now, errTestOver)
+	p.b.m.Close(p.now, errTestOver)
 	if s.lines == lines {
 		t.Error("nothing was told of what was abandoned at the end")
 	}
@@ -262,8 +262,8 @@ func TestTraceAddsUp(t *testing.T) {
 		}
 	}
 	p.run(time.Second)
-	p.a.m.Close(errTestOver)
-	p.b.m.Close(errTestOver)
+	p.a.m.Close(p.now, errTestOver)
+	p.b.m.Close(p.now, errTestOver)
 
 	for name, s := range map[string]*side{"a": p.a, "b": p.b} {
 		st := s.m.Stats()

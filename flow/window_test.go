@@ -51,8 +51,8 @@ func TestWindowNotUsed(t *testing.T) {
 		}
 	}
 	a, b := NewMux(nil), NewMux(nil)
-	defer a.Close(errTestOver)
-	defer b.Close(errTestOver)
+	defer a.Close(epoch, errTestOver)
+	defer b.Close(epoch, errTestOver)
 	s, err := a.Open("x", &Options{SendBuffer: 8 << 20})
 	if err != nil {
 		t.Fatal(err)

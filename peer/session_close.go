@@ -206,7 +206,7 @@ func (s *Session) endWith(now time.Time, err error, c *CloseError) {
 	}
 	s.err = err
 	s.sortArrived()
-	s.mux.Close(err)
+	s.mux.Close(now, err)
 	s.endArrived(err)
 	s.events.close(err)
 	s.e.retire(s)
