@@ -14,7 +14,8 @@ FUZZ     ?= .
 BENCH    ?= .
 COUNT    ?= 6
 RELAY    ?=
-MODULES   ?= examples/grpc
+COMPARE  ?=
+MODULES  ?= examples/grpc bench
 PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 .PHONY: help
@@ -35,7 +36,7 @@ race: ## the same under the race detector, which needs a C compiler (PKG=./flow/
 
 # Modules within this one keep what they need out of everybody's go.mod, and out of ./... too.
 .PHONY: modules
-modules: ## lint and test the modules within this one (MODULES=examples/grpc)
+modules: ## lint and test the modules within this one (MODULES=bench)
 	@for dir in $(MODULES); do \
 		echo "== $$dir"; \
 		(cd $$dir && $(GO) build ./... && $(GO) tool -modfile=$(CURDIR)/internal/tools/go.mod golangci-lint run ./... && \
@@ -70,6 +71,14 @@ bench: ## benchmarks, compared with the last run (BENCH=pattern, COUNT=6, PKG=./
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKG) >bin/bench/run.txt || { cat bin/bench/run.txt; exit 1; }
 	@mv bin/bench/run.txt bin/bench/new.txt
 	@if test -s bin/bench/old.txt; then $(TOOL) benchstat bin/bench/old.txt bin/bench/new.txt; else $(TOOL) benchstat bin/bench/new.txt; fi
+
+# A module of its own, so that nobody who uses this one downloads what it is compared with. Everything takes root and most
+# of an hour; see bench/README.md.
+.PHONY: compare
+compare: ## Runnel beside other transports, as a table (COMPARE="--quick", COMPARE=selftest)
+	@mkdir -p bin
+	cd bench && $(GO) build -o ../bin/compare ./cmd/compare
+	bin/compare $(COMPARE)
 
 # Only the packages that have files with the build tag, and only the tests in those files.
 .PHONY: e2e

@@ -16,6 +16,9 @@
 // end; every Go file has the licence header and a bearable length; no package has a name that says nothing; no file
 // names a path outside the repository; links between documents lead somewhere.
 //
+// A nested module, a directory with a go.mod of its own, is held to these, and may import no internal package of ours. It
+// has no layer, and what it imports of others is its own business, which is why it is a module.
+//
 // # Limitations
 //
 // The rules read syntax, not types. A machine that reaches a clock through an interface value handed to it, or through

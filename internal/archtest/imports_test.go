@@ -12,6 +12,9 @@ import (
 func checkLayers(t *tree) []finding {
 	var out []finding
 	for _, files := range t.packages() {
+		if files[0].nested {
+			continue
+		}
 		pkg := files[0].pkg
 		from := layerOf(pkg)
 		if from < 0 {
@@ -52,7 +55,7 @@ func checkClosed(t *tree) []finding {
 				}
 			}
 			low, ok := im.local()
-			if ok && matchesAny(publicOnly, f.pkg) && under(low, "internal") {
+			if ok && (f.nested || matchesAny(publicOnly, f.pkg)) && under(low, "internal") {
 				out = append(out, findingf(t.at(im.pos), "%s imports %s: it may use public packages only", f.pkg, low))
 			}
 		}
@@ -81,6 +84,9 @@ func checkLabs(t *tree) []finding {
 func checkConfined(t *tree) []finding {
 	var out []finding
 	for _, f := range t.files {
+		if f.nested {
+			continue
+		}
 		for _, c := range confined {
 			if matchesAny(c.to, f.pkg) {
 				continue

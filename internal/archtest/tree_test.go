@@ -33,6 +33,7 @@ type goFile struct {
 	pkg     string // directory, "." for the root
 	src     string
 	test    bool
+	nested  bool // of another module, in a directory of its own
 	syntax  *ast.File
 	imports []importSpec
 }
@@ -79,7 +80,20 @@ func load(fsys fs.FS, skip func(name string) bool) (*tree, error) {
 		return nil
 	})
 	slices.SortFunc(t.files, func(a, b *goFile) int { return strings.Compare(a.path, b.path) })
+	for _, f := range t.files {
+		f.nested = t.inNested(f.pkg)
+	}
 	return t, err
+}
+
+// inNested reports whether a directory is part of a module other than the one at the root.
+func (t *tree) inNested(dir string) bool {
+	for ; dir != "."; dir = path.Dir(dir) {
+		if _, ok := t.text[dir+"/go.mod"]; ok {
+			return true
+		}
+	}
+	return false
 }
 
 func (t *tree) addGo(name, src string) error {
@@ -154,7 +168,7 @@ func ignoredBy(root string) func(name string) bool {
 	out, err := exec.Command("git", "-C", root, "ls-files", "-z", "--others", "--ignored",
 		"--exclude-standard", "--directory").Output()
 	if err != nil {
-		return func(name string) bool { return name == "bin" || name == "bench" }
+		return func(name string) bool { return name == "bin" }
 	}
 	ignored := map[string]bool{}
 	for name := range strings.SplitSeq(string(out), "\x00") {

@@ -36,6 +36,9 @@ var clean = map[string]string{
 	"testdata/broken.go":          "not Go",
 	"internal/seal/doc.go":        goSrc("// Package seal seals.", "package seal", "", `import _ "crypto/rand"`),
 	"internal/netlab/lab_test.go": goSrc("// Package netlab is a lab.", "package netlab"),
+	"bench/go.mod":                "module " + module + "/bench\n",
+	"bench/cmd/compare/main.go": goSrc("// Compare compares.", "package main", "",
+		`import (`, `	_ "github.com/pion/webrtc/v4"`, `	_ "`+module+`/flow"`, `	_ "`+module+`/bench/link"`, `)`),
 }
 
 // violations are the smallest changes to the clean tree that break each rule.
@@ -64,6 +67,12 @@ var violations = []struct {
 	{"closed", "example", map[string]string{
 		"examples/chat/main.go": goSrc("package main", "", `import _ "`+module+`/internal/wire"`),
 	}, "public packages only"},
+	{"closed", "nested", map[string]string{
+		"bench/link/link.go": goSrc("package link", "", `import _ "`+module+`/internal/wire"`),
+	}, "public packages only"},
+	{"length", "nested", map[string]string{
+		"bench/link/link.go": goSrc("package link", strings.Repeat("\n", tooLongFile)),
+	}, "split it"},
 	{"labs", "shipped", map[string]string{
 		"peer/peer.go": goSrc("package peer", "", `import _ "`+module+`/internal/netlab"`),
 	}, "which is for tests"},

@@ -1,0 +1,94 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package transport
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+)
+
+// A streamChannel makes a channel of a stream of bytes: as it is for Bulk, and else with the length of each message in
+// front of it, through buffers, so that small messages share system calls and packets.
+type streamChannel struct {
+	rw io.ReadWriter
+	w  *bufio.Writer // nil for Bulk
+	r  *bufio.Reader
+}
+
+const (
+	streamBuffer = 64 << 10
+	maxFramed    = 16 << 20
+)
+
+func newStreamChannel(rw io.ReadWriter, k Kind) *streamChannel {
+	s := &streamChannel{rw: rw}
+	if k != Bulk {
+		s.w, s.r = bufio.NewWriterSize(rw, streamBuffer), bufio.NewReaderSize(rw, streamBuffer)
+	}
+	return s
+}
+
+func (s *streamChannel) Send(b []byte) error {
+	if s.w == nil {
+		_, err := s.rw.Write(b)
+		return err
+	}
+	var length [4]byte
+	binary.BigEndian.PutUint32(length[:], uint32(len(b)))
+	if _, err := s.w.Write(length[:]); err != nil {
+		return err
+	}
+	_, err := s.w.Write(b)
+	return err
+}
+
+func (s *streamChannel) Flush() error {
+	if s.w == nil {
+		return nil
+	}
+	return s.w.Flush()
+}
+
+func (s *streamChannel) Recv(buf []byte) ([]byte, error) {
+	if s.r == nil {
+		n, err := s.rw.Read(buf)
+		if n > 0 {
+			return buf[:n], nil
+		}
+		return nil, err
+	}
+	var length [4]byte
+	if _, err := io.ReadFull(s.r, length[:]); err != nil {
+		return nil, err
+	}
+	n := int(binary.BigEndian.Uint32(length[:]))
+	if n > maxFramed {
+		return nil, fmt.Errorf("transport: a message of %d bytes", n)
+	}
+	if n > len(buf) {
+		buf = make([]byte, n)
+	}
+	_, err := io.ReadFull(s.r, buf[:n])
+	return buf[:n], err
+}
+
+// hello opens a stream: streams become visible to the other side only by data.
+func hello(w io.Writer, k Kind) error {
+	_, err := w.Write([]byte{byte(k)})
+	return err
+}
+
+// expect reads the other side's hello.
+func expect(r io.Reader, k Kind) error {
+	var b [1]byte
+	if _, err := io.ReadFull(r, b[:]); err != nil {
+		return err
+	}
+	if Kind(b[0]) != k {
+		return fmt.Errorf("transport: a channel for %v came, want one for %v", Kind(b[0]), k)
+	}
+	return nil
+}
