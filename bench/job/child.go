@@ -136,6 +136,9 @@ func (s *side) ready() error {
 // usage completes a result with what the process has used since the start.
 func (s *side) usage(r *Result) {
 	r.CPU = cpuTime() - s.cpu
+	if c, ok := s.conn.(transport.Counter); ok {
+		r.Counts = c.Counts()
+	}
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err == nil {
 		r.MaxRSS = u.Maxrss << 10 // kilobytes on Linux

@@ -50,10 +50,10 @@ type child struct {
 func Start(ctx context.Context, spec Spec, server, client Place) (*Pair, error) {
 	p := &Pair{spec: spec}
 	var err error
-	if p.server, err = startChild(spec, true, server); err != nil {
+	if p.server, err = startChild(ctx, spec, true, server); err != nil {
 		return nil, err
 	}
-	if p.client, err = startChild(spec, false, client); err != nil {
+	if p.client, err = startChild(ctx, spec, false, client); err != nil {
 		p.Close()
 		return nil, err
 	}
@@ -75,13 +75,13 @@ func Start(ctx context.Context, spec Spec, server, client Place) (*Pair, error) 
 	return p, nil
 }
 
-func startChild(spec Spec, server bool, at Place) (*child, error) {
+func startChild(ctx context.Context, spec Spec, server bool, at Place) (*child, error) {
 	spec.Server, spec.Local = server, at.Local
 	name := spec.Transport + " client"
 	if server {
 		name = spec.Transport + " server"
 	}
-	cmd := exec.Command("/proc/self/exe", ChildArg)
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", ChildArg)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

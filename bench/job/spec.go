@@ -58,6 +58,8 @@ type Result struct {
 
 	Series []uint64 `json:",omitempty"` // bytes received in each Step after Start
 	Voice  *Voice   `json:",omitempty"`
+
+	Counts map[string]float64 `json:",omitempty"` // the transport's own, if it is a [transport.Counter]
 }
 
 // Voice is what became of the voice flow.

@@ -117,7 +117,7 @@ func TestQueueLoss(t *testing.T) {
 			if q.Lost > 0 && first < 0 {
 				first = i
 			}
-			for q.Pop(now) != nil { //nolint:revive // all of them
+			for q.Pop(now) != nil { // all of them
 			}
 		}
 		return q.Lost, first

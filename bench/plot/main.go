@@ -75,7 +75,7 @@ func run(args []string) error {
 		if err := p.draw(name); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		fmt.Println(name)
+		fmt.Fprintln(os.Stdout, name)
 	}
 	return nil
 }

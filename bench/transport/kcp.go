@@ -44,7 +44,7 @@ const kcpSocketBuffer = 4 << 20
 func kcpTune(s *kcp.UDPSession) *kcp.UDPSession {
 	s.SetNoDelay(1, 10, 2, 1)
 	s.SetWindowSize(1024, 1024)
-	s.SetStreamMode(true)
+	s.SetStreamMode(true) //nolint:staticcheck // deprecated without a replacement, and what kcptun does
 	s.SetWriteDelay(false)
 	s.SetACKNoDelay(true)
 	return s

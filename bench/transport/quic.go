@@ -140,6 +140,15 @@ func (c quicConn) Accept(ctx context.Context, k Kind) (Channel, error) {
 	return newStreamChannel(s, k), expect(s, k)
 }
 
+// Counts makes a quicConn a Counter.
+func (c quicConn) Counts() map[string]float64 {
+	st := c.c.ConnectionStats()
+	return map[string]float64{
+		"packets sent": float64(st.PacketsSent), "packets lost": float64(st.PacketsLost),
+		"bytes sent": float64(st.BytesSent), "rtt ms": st.SmoothedRTT.Seconds() * 1e3,
+	}
+}
+
 func (c quicConn) Close() error { return c.c.CloseWithError(0, "") }
 
 // A quicDatagramChannel is all datagrams of a connection.

@@ -144,6 +144,16 @@ func (c *runnelConn) take(ctx context.Context, label string) (*flow.Receiver, er
 	}
 }
 
+// Counts makes a runnelConn a Counter.
+func (c *runnelConn) Counts() map[string]float64 {
+	st := c.s.Stats()
+	return map[string]float64{
+		"packets sent": float64(st.PacketsSent), "packets lost": float64(st.Flow.PacketsLost),
+		"bytes sent": float64(st.BytesSent), "rtt ms": st.RTT.Seconds() * 1e3, "window": float64(st.Flow.CongestionWindow),
+		"blocked by credit": float64(st.Flow.Blocked),
+	}
+}
+
 func (c *runnelConn) Close() error {
 	if c.ep != nil {
 		return closeRunnel(c.ep)

@@ -88,6 +88,11 @@ type Conn interface {
 	Close() error
 }
 
+// A Counter is a Conn that counts what it does. The counts go into the report's .csv and .json, to explain its figures.
+type Counter interface {
+	Counts() map[string]float64
+}
+
 // A Channel carries messages from the side that has opened it to the other, and back if it is for Ping. It is used by one
 // sending and one receiving goroutine.
 type Channel interface {

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/seed-98f0d4c2/runnel/bench/job"
 	"github.com/seed-98f0d4c2/runnel/bench/transport"
@@ -98,6 +99,9 @@ func (s *settings) measure(ctx context.Context, rep *report, progress io.Writer)
 					rec.Job, rec.Transport, rec.Run, rec.Loss = m.name, t.Name, run, loss
 					rep.Records = append(rep.Records, rec)
 					for _, key := range slices.Sorted(maps.Keys(rec.Values)) {
+						if strings.Contains(key, ": ") {
+							continue
+						}
 						fmt.Fprintf(progress, "  %s %.4g", key, rec.Values[key])
 					}
 					fmt.Fprintln(progress)
@@ -109,6 +113,16 @@ func (s *settings) measure(ctx context.Context, rep *report, progress io.Writer)
 }
 
 const chunk = 64 << 10
+
+const countPrefix = "client: "
+
+// count adds the client's own counts to values.
+func count(o *job.Outcome, values map[string]float64) map[string]float64 {
+	for k, v := range o.Client.Counts {
+		values[countPrefix+k] = v
+	}
+	return values
+}
 
 // onLoopback runs a pair on this machine.
 func onLoopback(ctx context.Context, spec job.Spec) (*job.Outcome, error) {
@@ -132,7 +146,7 @@ func bulk(ctx context.Context, s *settings, t *transport.Transport, _ conditions
 		return nil, errors.New("nothing came in time")
 	}
 	gb := float64(o.Server.Bytes) / 1e9
-	return &record{Values: map[string]float64{
+	return &record{Values: count(o, map[string]float64{
 		"MB/s":              rate(o),
 		"send CPU s/GB":     o.Client.CPU.Seconds() / gb,
 		"receive CPU s/GB":  o.Server.CPU.Seconds() / gb,
@@ -141,7 +155,7 @@ func bulk(ctx context.Context, s *settings, t *transport.Transport, _ conditions
 		"recv max RSS MB":   float64(o.Server.MaxRSS) / 1e6,
 		"send CPU share":    o.Client.CPU.Seconds() / o.Client.Seconds(),
 		"receive CPU share": o.Server.CPU.Seconds() / o.Server.Seconds(),
-	}}, nil
+	})}, nil
 }
 
 func messages(size int) func(context.Context, *settings, *transport.Transport, conditions) (*record, error) {
@@ -161,7 +175,7 @@ func messages(size int) func(context.Context, *settings, *transport.Transport, c
 		if t.MaxMessage > 0 && !t.Raw {
 			v["lost %"] = 100 * max(0, 1-n/float64(o.Client.Messages))
 		}
-		return &record{Values: v}, nil
+		return &record{Values: count(o, v)}, nil
 	}
 }
 

@@ -74,10 +74,14 @@ func overLink(ctx context.Context, s *settings, c conditions, spec job.Spec) (*r
 	if err != nil {
 		return nil, err
 	}
+	st := n.Stats(0)
 	rec := &record{
-		Values: map[string]float64{"% of link": linkPercent(float64(o.Server.Bytes), s.linkDuration.Seconds())},
+		Values: count(o, map[string]float64{"% of link": linkPercent(float64(o.Server.Bytes), s.linkDuration.Seconds())}),
 		Series: newSeries(o, n.Samples(0)),
 	}
+	rec.Values["link: packets"] = float64(st.Sent)
+	rec.Values["link: dropped"] = float64(st.Dropped)
+	rec.Values["link: lost"] = float64(st.Lost)
 	if v := o.Server.Voice; v != nil {
 		judge(v, rec.Values)
 	}
