@@ -38,8 +38,8 @@ func outcome(t *testing.T, spec Spec) *Outcome {
 
 func TestBulkWithVoice(t *testing.T) {
 	o := outcome(t, Spec{Transport: "tls", Job: Bulk, Size: 16 << 10, Duration: VoiceLead + voiceTail + 200*time.Millisecond, Voice: true})
-	if o.Server.Bytes == 0 || o.Server.Bytes > o.Client.Bytes {
-		t.Errorf("%d bytes received of %d sent, want some", o.Server.Bytes, o.Client.Bytes)
+	if o.Server.Bytes == 0 || o.Client.Bytes == 0 {
+		t.Errorf("%d bytes sent, %d received, want some", o.Client.Bytes, o.Server.Bytes)
 	}
 	var sum uint64
 	for _, n := range o.Server.Series {

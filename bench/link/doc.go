@@ -21,5 +21,6 @@
 // # Limitations
 //
 // Linux, as root, IPv4. Departures are computed exactly and carried out when the scheduler lets us, which on a busy
-// machine is a fraction of a millisecond late; errors do not add up. The order of packets is kept.
+// machine is a fraction of a millisecond late, and more on one that has no time for us: Stats.Late counts that. Errors do not add
+// up. The order of packets is kept.
 package link

@@ -63,16 +63,16 @@ func (q *Queue) Push(now time.Duration, data []byte) bool {
 	return true
 }
 
-// Pop returns the next packet that has arrived by now, or nil.
-func (q *Queue) Pop(now time.Duration) []byte {
+// Pop returns the next packet that has arrived by now, and when it has, or nil.
+func (q *Queue) Pop(now time.Duration) (data []byte, at time.Duration) {
 	q.advance(now)
 	if len(q.flying) == 0 || q.flying[0].at > now {
-		return nil
+		return nil, 0
 	}
-	data := q.flying[0].data
+	p := q.flying[0]
 	q.flying[0] = packet{}
 	q.flying = q.flying[1:]
-	return data
+	return p.data, p.at
 }
 
 // Next returns when Pop, or the sending of the next packet, is due. If it is not ok there is nothing to wait for.

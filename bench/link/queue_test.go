@@ -10,6 +10,12 @@ import (
 
 const ms = time.Millisecond
 
+// pop reports whether there was a packet.
+func pop(q *Queue, now time.Duration) bool {
+	data, _ := q.Pop(now)
+	return data != nil
+}
+
 // arrivals pops everything there is and returns when each packet came out, going from event to event.
 func arrivals(q *Queue) []time.Duration {
 	var out []time.Duration
@@ -18,7 +24,7 @@ func arrivals(q *Queue) []time.Duration {
 		if !ok {
 			return out
 		}
-		for q.Pop(at) != nil {
+		for pop(q, at) {
 			out = append(out, at)
 		}
 	}
@@ -96,7 +102,7 @@ func TestQueueLong(t *testing.T) {
 	bytes := 0
 	for now := time.Duration(0); now < time.Minute; now += 500 * time.Microsecond { // 24 Mbit/s are offered
 		q.Push(now, make([]byte, size))
-		for q.Pop(now) != nil {
+		for pop(q, now) {
 			bytes += size
 		}
 	}
@@ -117,7 +123,7 @@ func TestQueueLoss(t *testing.T) {
 			if q.Lost > 0 && first < 0 {
 				first = i
 			}
-			for q.Pop(now) != nil { // all of them
+			for pop(q, now) { // all of them
 			}
 		}
 		return q.Lost, first

@@ -47,6 +47,18 @@ func (n network) start(ctx context.Context, spec job.Spec) (*job.Pair, error) {
 	return job.Start(ctx, spec, n.place(1), n.place(0))
 }
 
+// count adds the link's own counts to values.
+func (n network) count(values map[string]float64) {
+	st, back := n.Stats(0), n.Stats(1)
+	values["link: packets"] = float64(st.Sent)
+	values["link: dropped"] = float64(st.Dropped)
+	values["link: lost"] = float64(st.Lost)
+	values[latePercent] = 100 * float64(st.Late+back.Late) / float64(max(1, st.Sent+back.Sent))
+}
+
+// latePercent says how far a figure over the link is to be trusted.
+const latePercent = "link: late %"
+
 // linkPercent says how much of the link the data filled.
 func linkPercent(bytes, seconds float64) float64 { return 100 * bytes * 8 / seconds / linkRate }
 
@@ -74,14 +86,11 @@ func overLink(ctx context.Context, s *settings, c conditions, spec job.Spec) (*r
 	if err != nil {
 		return nil, err
 	}
-	st := n.Stats(0)
 	rec := &record{
 		Values: count(o, map[string]float64{"% of link": linkPercent(float64(o.Server.Bytes), s.linkDuration.Seconds())}),
 		Series: newSeries(o, n.Samples(0)),
 	}
-	rec.Values["link: packets"] = float64(st.Sent)
-	rec.Values["link: dropped"] = float64(st.Dropped)
-	rec.Values["link: lost"] = float64(st.Lost)
+	n.count(rec.Values)
 	if v := o.Server.Voice; v != nil {
 		judge(v, rec.Values)
 	}
@@ -232,7 +241,7 @@ func linkDrop(ctx context.Context, s *settings, t *transport.Transport, c condit
 	}
 	<-changed
 	samples := n.Samples(0)
-	return &record{
+	rec := &record{
 		Values: map[string]float64{
 			"p95 wait ms, 1–2 s after the drop":     waits(samples, dropped+time.Second, dropped+2*time.Second, 95),
 			"p95 wait ms, 1 s after the drop to 10": waits(samples, dropped+time.Second, returned, 95),
@@ -240,7 +249,9 @@ func linkDrop(ctx context.Context, s *settings, t *transport.Transport, c condit
 			"% of the quarter":                      4 * linkPercent(between(o.Server, dropped+time.Second, returned), (returned-dropped-time.Second).Seconds()),
 		},
 		Series: newSeries(o, samples),
-	}, nil
+	}
+	n.count(rec.Values)
+	return rec, nil
 }
 
 // waits returns a percentile of the time that packets have waited in the link's buffer, in ms.

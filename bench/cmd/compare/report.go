@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/seed-98f0d4c2/runnel/bench/figures"
+	"github.com/seed-98f0d4c2/runnel/bench/link"
 	"github.com/seed-98f0d4c2/runnel/bench/transport"
 )
 
@@ -118,6 +119,14 @@ func (r *report) values(job string, loss float64, name, key string) (v []float64
 	return v
 }
 
+// worst returns the greatest value of a figure in any record.
+func (r *report) worst(key string) (w float64) {
+	for _, rec := range r.Records {
+		w = max(w, rec.Values[key])
+	}
+	return w
+}
+
 // A row of the table.
 type row struct {
 	label string
@@ -213,6 +222,10 @@ func (r *report) markdown(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "The link: %g Mbit/s, %v one way, a drop-tail buffer of %d ms, MTU 1500; losses are random, in %s.\n",
 			linkRate/1e6, linkDelay, int(float64(linkQueue)*8/linkRate*1000), where)
+		if late := r.worst(latePercent); late > 0.5 {
+			fmt.Fprintf(&b, "**The machine was too busy for the link**: in the worst run %.1f %% of the packets left it more than %v late.\n",
+				late, link.Tolerance)
+		}
 	}
 	fmt.Fprintln(&b)
 	for _, t := range r.set.transports {

@@ -61,7 +61,8 @@ func selftest(w io.Writer) error {
 	check("rate of a blast of 1500-byte packets", bits/1e6, linkRate/1e6, linkRate/1e6*0.01, "Mbit/s")
 	check("wait in the full buffer, median", figures.Median(waits), 100, 2, "ms")
 	s := l.Stats(0)
-	fmt.Fprintf(w, "sent %d, dropped %d at the tail, lost %d\n", s.Sent, s.Dropped, s.Lost)
+	fmt.Fprintf(w, "sent %d, dropped %d at the tail, lost %d, delivered %d more than %v late\n",
+		s.Sent, s.Dropped, s.Lost, s.Late, link.Tolerance)
 
 	for i, percent := range []float64{1, 5} {
 		if err := losses(percent, uint64(i), check); err != nil {
