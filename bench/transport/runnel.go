@@ -18,7 +18,7 @@ var runnel = &Transport{
 	Name: "runnel",
 	Idle: true,
 	About: "sessions dialled at a known address; a flow for each channel, defaults everywhere; " +
-		"bulk at priority Bulk in messages of 64 KiB, voice at Immediate",
+		"bulk at priority Bulk, a message for each write, voice at Immediate",
 	Module: Ours,
 	Listen: func(ctx context.Context, env Env) (Listener, error) {
 		ep, err := runnelEndpoint(ctx, env)
