@@ -18,7 +18,8 @@ var runnel = &Transport{
 	Name: "runnel",
 	Idle: true,
 	About: "sessions dialled at a known address; a flow for each channel, defaults everywhere; " +
-		"bulk at priority Bulk, a message for each write, voice at Immediate",
+		"bulk at priority Bulk, a message for each write, voice at Immediate, in order of arrival, " +
+		"given up after 150 ms",
 	Module: Ours,
 	Listen: func(ctx context.Context, env Env) (Listener, error) {
 		ep, err := runnelEndpoint(ctx, env)
@@ -165,6 +166,7 @@ type runnelChannel struct {
 	kind Kind
 	out  *flow.Sender
 	in   *flow.Receiver
+	last flow.Message // what Recv returned
 }
 
 func (c *runnelChannel) Send(b []byte) error { return runnelSend(c.out, c.kind, b) }
@@ -179,6 +181,8 @@ func (c *runnelChannel) Recv([]byte) ([]byte, error) {
 		}
 		c.in = in
 	}
-	m, err := c.in.Recv(context.Background())
-	return m.Data, err
+	c.last.Release()
+	var err error
+	c.last, err = c.in.Recv(context.Background())
+	return c.last.Data, err
 }

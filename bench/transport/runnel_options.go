@@ -5,6 +5,7 @@ package transport
 
 import (
 	"context"
+	"time"
 
 	"github.com/seed-98f0d4c2/runnel/flow"
 )
@@ -16,7 +17,9 @@ func runnelFlowOptions(k Kind) *flow.Options {
 	case Bulk:
 		return &flow.Options{Priority: flow.Bulk}
 	case Voice:
-		return &flow.Options{Priority: flow.Immediate}
+		return &flow.Options{
+			Priority: flow.Immediate, FinishWithin: VoiceLife * time.Millisecond, Ordering: flow.Arrival,
+		}
 	case Ping:
 		return &flow.Options{Returns: 1}
 	}
