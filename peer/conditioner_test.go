@@ -67,7 +67,7 @@ func TestConditionsChangeWhileTheSessionRuns(t *testing.T) {
 		}
 		before := a.Stats().Flow.PacketsLost
 		c.Set(peer.Conditions{Loss: 0.2, Seed: 1})
-		transfer(t, a, b, 200)
+		transfer(t, a, b, 1000)
 		bad := c.Stats()
 		for what, st := range map[string]peer.ConditionStats{"sent": bad.Send, "received": bad.Receive} {
 			if part := float64(st.Lost) / float64(st.Packets); st.Packets < 100 || part < 0.1 || part > 0.3 {
@@ -113,11 +113,9 @@ func TestBandwidthLimitsGoodput(t *testing.T) {
 		start, before := time.Now(), a.Stats().BytesSent
 		transfer(t, a, b, 500)
 		took := time.Since(start)
-		if bits := 8 * float64(a.Stats().BytesSent-before-c.Stats().Send.QueueFull*1200); bits/took.Seconds() > 4_100_000 {
+		bits := 8 * float64(a.Stats().BytesSent-before-c.Stats().Send.QueueFull*1200)
+		if rate := bits / took.Seconds(); rate > 4_100_000 || rate < 3_000_000 {
 			t.Errorf("%.0f bits passed in %v, through 4 Mbit/s", bits, took)
-		}
-		if c.Stats().Send.QueueFull == 0 {
-			t.Error("the sender never filled the queue")
 		}
 	})
 }
