@@ -4,8 +4,11 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -266,7 +269,8 @@ func (m *Mux) Close(now time.Time, err error) {
 	m.collect()
 	m.handOut()
 	m.closed = true
-	for s := range m.senders {
+	// In the order of their numbers, so that the same calls have the same effect.
+	for _, s := range slices.SortedFunc(maps.Keys(m.senders), func(a, b *Sender) int { return cmp.Compare(a.ref().ID, b.ref().ID) }) {
 		m.failSender(s, SessionOver, err)
 		s.closeReturns(err)
 	}
@@ -274,7 +278,8 @@ func (m *Mux) Close(now time.Time, err error) {
 	for _, s := range m.sendersByID { // those that only wait for answers among them
 		s.closeReturns(err)
 	}
-	for _, r := range m.receivers {
+	for _, id := range slices.Sorted(maps.Keys(m.receivers)) {
+		r := m.receivers[id]
 		r.fail(err)
 		m.traceReceiverClosed(r, err)
 	}
