@@ -24,6 +24,7 @@ import (
 type Mux struct {
 	config Config
 	wake   func()
+	hurry  func()
 
 	// What handles hand to the loop.
 	mu             sync.Mutex
@@ -129,6 +130,10 @@ func NewMux(c *Config) *Mux {
 	if m.wake == nil {
 		m.wake = func() {}
 	}
+	m.hurry = m.config.Hurry
+	if m.hurry == nil {
+		m.hurry = m.wake
+	}
 	m.loss = recovery.New(recovery.Config[item]{
 		Fate: m.settle, Controller: m.config.Controller, MaxPacket: m.config.MaxPacket, InitialRTT: m.config.InitialRTT,
 		Trace: m.startTrace(),
@@ -210,13 +215,13 @@ func takeReceiver(q *queue[*Receiver]) *Receiver {
 	return r
 }
 
-// senderReady puts s on the loop's list. The caller has set s.ready under its gate and released the gate.
+// senderReady puts s on the loop's list; the caller wakes the loop. It has set s.ready under its gate and released the
+// gate.
 func (m *Mux) senderReady(s *Sender) {
 	m.mu.Lock()
 	m.readySenders = append(m.readySenders, s)
 	m.dirty.Store(true)
 	m.mu.Unlock()
-	m.wake()
 }
 
 func (m *Mux) receiverReady(r *Receiver) {
@@ -294,6 +299,12 @@ func (m *Mux) Close(now time.Time, err error) {
 	m.loss.Close()
 	m.publish()
 }
+
+// InFlight returns how many bytes await acknowledgement. It is for the driver's loop, as Busy is.
+func (m *Mux) InFlight() int { return m.loss.InFlight() }
+
+// Busy reports whether there is something to send that the path does not take for now.
+func (m *Mux) Busy() bool { return m.hasWork() }
 
 // Idle reports whether everything handed to the flows has reached the peer: nothing is queued and nothing awaits
 // acknowledgement. An orderly close of the session waits for it.

@@ -133,6 +133,10 @@ type Config struct {
 	// that returns nothing. It must not block and must not call the Mux. Nil means that the driver polls.
 	Wake func()
 
+	// Hurry is called in place of Wake, by Send and TrySend with no lock held, when a message has been queued. The driver
+	// may work in the caller's goroutine, and call the Mux, if nobody else is doing so. If nil, Wake is called.
+	Hurry func()
+
 	// MaxPacket is the largest UDP payload the driver sends at first, in bytes, and the one it goes back to when larger
 	// ones no longer arrive; every path must carry it. If zero or negative, 1200 is used. See [Mux.MaxPacket].
 	MaxPacket int

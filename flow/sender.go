@@ -251,7 +251,9 @@ func (s *Sender) queueAndUnlock(b *buffer, x *terms) *Receipt {
 	receipt := s.receipts.next()
 	receipt.s, receipt.seq = s, s.sent
 	s.push(outgoing{b, receipt, x})
-	s.unlockAndNotify()
+	if s.unlockReady() {
+		s.m.hurry()
+	}
 	return receipt
 }
 
@@ -263,12 +265,20 @@ func (s *Sender) push(out outgoing) {
 
 // unlockAndNotify unlocks the gate and has the loop collect what changed.
 func (s *Sender) unlockAndNotify() {
+	if s.unlockReady() {
+		s.m.wake()
+	}
+}
+
+// unlockReady unlocks the gate and puts s on the loop's list. It reports false if it was there already.
+func (s *Sender) unlockReady() bool {
 	notify := !s.ready
 	s.ready = true
 	s.gate.Unlock(s.writable())
 	if notify {
 		s.m.senderReady(s)
 	}
+	return notify
 }
 
 // Announce makes the peer see the flow although no message has been sent yet. It does not block.

@@ -6,34 +6,27 @@ package peer
 import "time"
 
 // An alarm wakes a loop no later than the loop wants. It may ring too early: a deadline that moves away, as most do
-// with every packet, costs nothing then. The zero value is ready for use.
+// with every packet, costs nothing then.
 type alarm struct {
 	timer *time.Timer
-	set   time.Time // when it rings; zero: never
+	set   time.Time // when it rings, or has rung; zero: not set
 }
 
-// at returns the channel that delivers when the alarm rings: at t or earlier. The zero t is never.
-func (a *alarm) at(now, t time.Time) <-chan time.Time {
-	switch {
-	case a.timer == nil && t.IsZero():
-		return nil
-	case a.timer == nil:
-		a.timer = time.NewTimer(t.Sub(now))
-	case t.IsZero(), !a.set.IsZero() && !t.Before(a.set):
-		return a.timer.C
-	default:
-		a.timer.Reset(t.Sub(now))
+// newAlarm returns an alarm that is not set.
+func newAlarm() alarm {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return alarm{timer: t}
+}
+
+// at has the alarm ring at t or earlier. The zero t is never.
+func (a *alarm) at(now, t time.Time) {
+	if t.IsZero() || a.set.After(now) && !t.Before(a.set) {
+		return
 	}
+	a.timer.Reset(t.Sub(now))
 	a.set = t
-	return a.timer.C
 }
-
-// rang says that the channel has delivered.
-func (a *alarm) rang() { a.set = time.Time{} }
 
 // stop lets go of the timer.
-func (a *alarm) stop() {
-	if a.timer != nil {
-		a.timer.Stop()
-	}
-}
+func (a *alarm) stop() { a.timer.Stop() }

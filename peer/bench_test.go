@@ -78,10 +78,12 @@ func BenchmarkFlow(b *testing.B) {
 						continue
 					default:
 					}
-					if _, err := in.Recv(b.Context()); err != nil {
+					m, err := in.Recv(b.Context())
+					if err != nil {
 						got <- err
 						return
 					}
+					m.Release()
 					n++
 				}
 				got <- nil

@@ -114,7 +114,7 @@ func (e *Endpoint) handleRunnel(t train) {
 		t.buf = udp.GetBuffer(len(b))
 		t.b = t.buf.Bytes()[:copy(t.buf.Bytes(), b)]
 	}
-	charge := int64(t.charge())
+	charge, size := int64(t.charge()), len(t.b)
 	e.queued.Add(charge)
 	if !s.inbox.put(t) { // the session is slower than its peer; congestion control learns of it by the loss
 		e.queued.Add(-charge)
@@ -122,5 +122,5 @@ func (e *Endpoint) handleRunnel(t train) {
 		e.dropped[dropQueueFull].Add(uint64(n))
 		return
 	}
-	s.notify()
+	s.received(size)
 }

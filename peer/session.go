@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/flow"
@@ -38,8 +39,9 @@ const (
 // A Session is a secure association with one peer, named by the peer's key and not by an address, which it outlives.
 // Its methods may be called from multiple goroutines.
 //
-// A goroutine of its own, its loop, owns all state but what is said to be guarded otherwise; everyone else posts
-// work to it.
+// Its loop, a goroutine of its own, owns all state but what is said to be guarded otherwise; everyone else posts work to
+// it. Somebody who has a little to do for it may do that himself while the loop sleeps (rush.go); so the loop is whoever
+// holds own.
 type Session struct {
 	e   *Endpoint
 	id  ID
@@ -48,9 +50,12 @@ type Session struct {
 
 	trace   *Trace // hooks, set by the loop when it starts; never nil
 	dialled bool   // immutable: this endpoint began it
+	watched bool   // immutable: hooks of the application must run on the loop's own goroutine
 
 	inbox inbox
 	wake  chan struct{} // capacity 1
+	own   sync.Mutex    // held by whoever is at work on the session: its loop, or somebody in a hurry
+	quiet atomic.Uint32 // what may be done in a hurry, see rush.go
 	born  time.Time     // immutable
 
 	ready chan struct{} // closed when established
@@ -101,6 +106,7 @@ type Session struct {
 	agentEnd  time.Time     // when the ICE agent has had its time
 	closeAt   closer
 	yield     yielder
+	alarm     alarm
 	counts    counters
 	record    *eventlog.Trace // nil: events are not logged
 }
@@ -112,6 +118,8 @@ func (e *Endpoint) newSession(id ID, dialled bool) *Session {
 		e:         e,
 		id:        id,
 		dialled:   dialled,
+		watched:   e.cfg.Trace != nil,
+		alarm:     newAlarm(),
 		trace:     &noTrace,
 		log:       e.log.With(slog.String("peer", id.Short())),
 		wake:      make(chan struct{}, 1),
@@ -134,6 +142,7 @@ func (e *Endpoint) newSession(id ID, dialled bool) *Session {
 	s.mux = flow.NewMux(&flow.Config{
 		Trace:         hooks,
 		Wake:          s.notify,
+		Hurry:         s.hurry,
 		MaxMessage:    e.cfg.MaxMessage,
 		RecvWindow:    e.cfg.ReceiveWindow,
 		SessionWindow: e.cfg.SessionWindow,
@@ -223,30 +232,45 @@ func (s *Session) notify() {
 // start runs the loop.
 func (s *Session) start() { s.e.wg.Go(s.loop) }
 
-// loop owns the session until it is gone. After every event it sends whatever the machines want sent, and sleeps
+// loop works on the session until it is gone. After every event it sends whatever the machines want sent, and sleeps
 // until the next event or the earliest of their timeouts.
 func (s *Session) loop() {
 	defer s.finish()
+	s.own.Lock()
 	s.startTrace()
-	var alarm alarm
-	defer alarm.stop()
 	for {
-		s.runPosted()
-		now, more := s.receive()
-		s.handleTimeouts(now)
-		more = s.send(now) || more
-		if s.phase == phaseGone {
+		more := s.round()
+		alarm := s.alarm.timer.C
+		gone := s.phase == phaseGone
+		s.own.Unlock()
+		if gone {
+			s.alarm.stop()
 			return
 		}
-		if more {
-			continue
+		if !more {
+			select {
+			case <-s.wake:
+			case <-alarm:
+			}
 		}
-		select {
-		case <-s.wake:
-		case <-alarm.at(now, s.nextTimeout()):
-			alarm.rang()
-		}
+		s.own.Lock()
 	}
+}
+
+// round does all there is to do for now, and reports whether it stopped before it was through. Whoever calls it holds
+// s.own.
+func (s *Session) round() (more bool) {
+	s.runPosted()
+	now, more := s.receive()
+	s.handleTimeouts(now)
+	more = s.send(now) || more
+	if s.phase == phaseGone {
+		s.quiet.Store(0)
+		return false
+	}
+	s.alarm.at(now, s.nextTimeout())
+	s.setQuiet(more)
+	return more
 }
 
 func (s *Session) runPosted() {

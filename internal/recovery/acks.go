@@ -28,6 +28,11 @@ const (
 	// minAckDelay is the least time an acknowledgement is put off; timers are no finer.
 	minAckDelay = time.Millisecond
 
+	// rideAlong is how many acknowledgements in a row must have gone along with data before they are trusted to. Then they
+	// are put off for as long as is permitted: a timer that is set with every packet and never needed costs as much as
+	// the packet.
+	rideAlong = 4
+
 	// maxAlone is how many acknowledgements may be sent before the peer is asked to acknowledge one.
 	maxAlone = 16
 )
@@ -42,6 +47,7 @@ type Acks struct {
 	every     int          // ack-eliciting packets that make one due
 	inOrder   int          // packets since one was out of order
 	alone     int          // acknowledgements sent since the last ack-eliciting packet
+	along     int          // acknowledgements in a row that went along with something before they were due
 	ack       wire.Ack     // scratch, and what marks have been seen
 
 	// The rate at which packets arrive.
@@ -89,7 +95,11 @@ func (a *Acks) Received(now time.Time, pn uint64, eliciting bool, mark wire.ECN,
 			a.due = now
 		}
 	} else if a.due.IsZero() {
-		a.due = now.Add(min(max(rtt/ackDelayPart, minAckDelay), wire.MaxAckDelay))
+		delay := wire.MaxAckDelay
+		if a.along < rideAlong {
+			delay = min(max(rtt/ackDelayPart, minAckDelay), wire.MaxAckDelay)
+		}
+		a.due = now.Add(delay)
 	}
 }
 
@@ -147,7 +157,11 @@ func (a *Acks) Largest() uint64 { return a.next - 1 }
 func (a *Acks) Sent(alone bool) {
 	a.waiting, a.due = 0, time.Time{}
 	a.sent++
-	if a.alone++; !alone {
+	a.alone++
+	a.along++
+	if alone {
+		a.along = 0
+	} else {
 		a.alone = 0
 	}
 }

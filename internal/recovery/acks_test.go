@@ -173,3 +173,28 @@ func TestAckContents(t *testing.T) {
 		t.Errorf("%d ranges remembered", a.Ranges())
 	}
 }
+
+// Acknowledgements that keep going along with answers are put off for longer, until one has to go alone.
+func TestAcksRideAlong(t *testing.T) {
+	var a Acks
+	now, pn := epoch, uint64(0)
+	delay := func() time.Duration {
+		a.Received(now, pn, true, wire.NotECT, 100*time.Microsecond)
+		pn++
+		return a.NextTimeout().Sub(now)
+	}
+	for i := range rideAlong {
+		if d := delay(); d != minAckDelay {
+			t.Errorf("answer %d: the acknowledgement may wait %v, want %v", i, d, minAckDelay)
+		}
+		a.Sent(false)
+		now = now.Add(30 * time.Microsecond)
+	}
+	if d := delay(); d != wire.MaxAckDelay {
+		t.Errorf("after %d answers: %v, want %v", rideAlong, d, wire.MaxAckDelay)
+	}
+	a.Sent(true)
+	if d := delay(); d != minAckDelay {
+		t.Errorf("after one that went alone: %v, want %v", d, minAckDelay)
+	}
+}
