@@ -35,8 +35,8 @@ func TestLargePackets(t *testing.T) {
 	p.a.link.mtu = 1300 // as when traffic moves into a tunnel, and nobody says so
 	start := p.now
 	transfer()
-	if s := p.a.m.Stats(); s.MaxPacket != 1200 {
-		t.Errorf("packets of %d, want 1200 after large ones have vanished", s.MaxPacket)
+	if s := p.a.m.Stats(); s.MaxPacket != 1280 {
+		t.Errorf("packets of %d, want 1280 after larger ones have vanished", s.MaxPacket)
 	}
 	if d := p.now.Sub(start); d > 6*time.Second {
 		t.Errorf("2 MB took %v with a path that stopped carrying large packets", d)

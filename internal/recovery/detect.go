@@ -125,10 +125,9 @@ func (t *Tracker[T]) reportLoss() {
 // PTO returns the probe timeout: how long an answer may reasonably take, the peer's delay included. RFC 9002 §6.2.1.
 func (t *Tracker[T]) PTO() time.Duration { return t.path.rtt.pto(wire.MaxAckDelay) }
 
-// backedOff returns the probe timeout with its back-off.
+// backedOff returns the probe timeout with its back-off. Round-trip times are bounded, so that it does not overflow.
 func (t *Tracker[T]) backedOff() time.Duration {
-	d := t.PTO()
-	return max(d, min(d<<min(t.backoff, 16), MaxPTO))
+	return min(t.PTO()<<min(t.backoff, 16), MaxPTO)
 }
 
 func (t *Tracker[T]) nextTimeout() instant {
@@ -159,9 +158,6 @@ func (t *Tracker[T]) HandleTimeout(now time.Time) {
 	t.backoff++
 	t.stats.PTOs++
 	t.path.ecn.timeout()
-	if t.path.mtu.timeout(i, t.backoff) {
-		t.path.setMTU()
-	}
 	t.grantProbes()
 }
 

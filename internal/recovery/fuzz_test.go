@@ -4,6 +4,7 @@
 package recovery
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ type model struct {
 	pn      uint64
 	path    int
 	packets map[uint64]*modelPacket
+	skipped skips // all of them
 
 	inFlight, outstanding int // of packets that are neither acknowledged nor lost
 }
@@ -92,14 +94,58 @@ func (m *model) settle() {
 	}
 }
 
+// around returns an acknowledgement without the numbers that were skipped.
+func (m *model) around(a wire.Ack) wire.Ack {
+	var ranges []wire.AckRange
+	for _, r := range a.Ranges {
+		for _, s := range slices.Backward(m.skipped) {
+			if s.End < r.End && s.End > r.Start {
+				ranges = append(ranges, wire.AckRange{Start: s.End, End: r.End})
+			}
+			if s.Start < r.End && s.End > r.Start {
+				r.End = s.Start
+			}
+		}
+		if r.Start < r.End {
+			ranges = append(ranges, r)
+		}
+	}
+	a.Ranges = ranges
+	return a
+}
+
+// ack handles an acknowledgement, which must be refused if it names a number that was skipped of late.
+func (m *model) ack(a wire.Ack) {
+	latest := m.skipped[max(0, len(m.skipped)-maxSkipped):]
+	if err := m.HandleAck(m.now, &a); (err != nil) != latest.in(&a) {
+		m.t.Fatalf("ack of %v where %v were skipped: %v", a.Ranges, m.skipped, err)
+	} else if err == nil {
+		return
+	}
+	if a = m.around(a); len(a.Ranges) > 0 {
+		if err := m.HandleAck(m.now, &a); err != nil {
+			m.t.Fatalf("ack of %v where %v were skipped: %v", a.Ranges, m.skipped, err)
+		}
+	}
+}
+
+// number returns the number for the next packet.
+func (m *model) number() uint64 {
+	if start := m.Tracker.next; m.pn > start {
+		m.skipped = append(m.skipped, wire.AckRange{Start: start, End: m.pn})
+	}
+	m.pn++
+	return m.pn - 1
+}
+
 func (m *model) send(size int, eliciting bool) {
-	m.packets[m.pn] = &modelPacket{size: size, eliciting: eliciting, path: m.path}
+	pn := m.number()
+	m.packets[pn] = &modelPacket{size: size, eliciting: eliciting, path: m.path}
 	if eliciting {
 		m.outstanding++
 		m.inFlight += size
 	}
-	m.Sent(m.now, m.pn, size, eliciting, []uint64{m.pn})
-	m.pn++
+	m.Sent(m.now, pn, size, eliciting, []uint64{pn})
 }
 
 // FuzzRecovery drives a tracker with arbitrary operations: each packet's fate must be told once and in order, what is in
@@ -144,9 +190,7 @@ func FuzzRecovery(f *testing.F) {
 					}
 					end = start - gap
 				}
-				if err := m.HandleAck(m.now, &a); err != nil {
-					t.Fatalf("ack of %v: %v", a.Ranges, err)
-				}
+				m.ack(a)
 			case 4:
 				m.pn += uint64(next())
 			case 5:
@@ -165,8 +209,7 @@ func FuzzRecovery(f *testing.F) {
 					if size <= m.MaxPacket() {
 						t.Fatalf("probe of %d bytes where %d are known to pass", size, m.MaxPacket())
 					}
-					m.SentProbe(m.now, m.pn, size)
-					m.pn++
+					m.SentProbe(m.now, m.number(), size)
 				}
 			case 9:
 				if ok, at := m.CanSend(m.now); !at.IsZero() && (ok || !at.After(m.now)) {

@@ -22,7 +22,7 @@ type newlyAcked[T any] struct {
 // HandleAck handles an acknowledgement. The error is a [*wire.ProtocolError]. RFC 9002 §A.7.
 func (t *Tracker[T]) HandleAck(now time.Time, a *wire.Ack) error {
 	largest := a.Largest()
-	if largest >= t.next {
+	if largest >= t.next || t.skipped.in(a) {
 		// "Receipt of an acknowledgment for a packet that was not sent". RFC 9000 §13.1.
 		return &wire.ProtocolError{Code: wire.CodeAck, Reason: "ack of a packet that was not sent"}
 	}
@@ -45,7 +45,7 @@ func (t *Tracker[T]) HandleAck(now time.Time, a *wire.Ack) error {
 	onPath := n.newestPN >= p.start
 	// A sample is taken "when the largest acknowledged packet number is newly acknowledged, and at least one of the
 	// newly acknowledged packets was ack-eliciting". RFC 9002 §5.1.
-	if n.newestPN == largest && n.eliciting && onPath {
+	if n.newestPN == largest && n.eliciting && onPath && n.newest.at >= p.awake {
 		t.ack.RTT = p.rtt.update(i, i-n.newest.at, min(a.Delay, wire.MaxAckDelay))
 	}
 	if grew && onPath {
@@ -112,7 +112,9 @@ func (t *Tracker[T]) acked(pn uint64, s *packet[T], n *newlyAcked[T]) {
 		if onPath {
 			size := int(s.size)
 			p.inFlight -= size
-			p.mtu.acked(t.now, pn, size)
+			if p.mtu.acked(t.now, pn, size) {
+				p.setMTU()
+			}
 			t.ack.Bytes += size
 			t.ack.Packets++
 			if n.counted == nil {

@@ -12,7 +12,8 @@ const (
 	// mtuRaise is after how long larger sizes are tried again. RFC 8899 §5.1.1, PMTU_RAISE_TIMER.
 	mtuRaise = 10 * time.Minute
 
-	// mtuRecover is after how long they are after a black hole.
+	// mtuRecover is after how long they are after a black hole that is not the first in mtuRaise. After the first they
+	// are at once: a burst of losses looks the same, and a path that became smaller still carries more than the least.
 	mtuRecover = 30 * time.Second
 
 	// mtuHoles is how many large packets in a row must be lost to be taken for a black hole. RFC 8899 §4.3.
@@ -49,6 +50,8 @@ type mtu struct {
 	full       int     // nearly full packets arrived since the last probe
 	fullAt     instant // when the last of them did
 	holes      int     // large packets lost since one arrived
+	holePN     uint64  // the newest of those that made the last black hole
+	holeAt     instant // when it was found; zero: never
 	largeAcked uint64  // the newest large packet that arrived, and one; zero: none
 
 	lost, blackHoles uint64 // ever
@@ -138,8 +141,9 @@ func (m *mtu) probeLost() {
 	}
 }
 
-// acked records that a packet of size arrived.
-func (m *mtu) acked(now instant, pn uint64, size int) {
+// acked records that a packet of size arrived. It reports whether packets may be larger now: one that was sent later than
+// those that made a black hole shows that there is none.
+func (m *mtu) acked(now instant, pn uint64, size int) (raised bool) {
 	if size > m.base {
 		m.largeAcked, m.holes = max(m.largeAcked, pn+1), 0
 	}
@@ -147,6 +151,11 @@ func (m *mtu) acked(now instant, pn uint64, size int) {
 		m.full++
 		m.fullAt = now
 	}
+	if size <= m.current || size >= m.tooLarge || pn <= m.holePN || m.holeAt == 0 {
+		return false
+	}
+	m.current, m.again = size, 0
+	return true
 }
 
 // packetLost records a loss and reports whether packets must be smaller from now on.
@@ -157,19 +166,30 @@ func (m *mtu) packetLost(now instant, pn uint64, size int) (lowered bool) {
 	if m.holes++; m.holes < mtuHoles {
 		return false
 	}
-	return m.blackHole(now)
+	return m.blackHole(now, pn)
 }
 
-// timeout records a probe timeout, the nth in a row, and reports whether packets must be smaller from now on.
-func (m *mtu) timeout(now instant, n int) (lowered bool) { return n >= 2 && m.blackHole(now) }
-
-// blackHole falls back to what every path carries. RFC 8899 §4.3.
-func (m *mtu) blackHole(now instant) bool {
+// blackHole falls back to what every path carries. RFC 8899 §4.3. Silence is no black hole: of the two packets that a
+// probe timeout sends one is no larger than that, see [mtu.limit].
+func (m *mtu) blackHole(now instant, pn uint64) bool {
 	if m.current <= m.base {
 		return false
 	}
-	m.current, m.holes, m.size = m.base, 0, 0
-	m.again = now + mtuRecover
+	m.current, m.holes, m.size, m.full = m.base, 0, 0, 0
+	m.again = now
+	if m.holeAt != 0 && now-m.holeAt < mtuRaise {
+		m.again = now + mtuRecover
+	}
+	m.holePN, m.holeAt = pn, now
 	m.blackHoles++
 	return true
+}
+
+// limit returns the largest packet to send now, if as many probes are to be sent. The last of a probe timeout gets through
+// wherever anything does. If the one before it does too, it is not their size that makes packets vanish.
+func (m *mtu) limit(probes int) int {
+	if probes == 1 {
+		return m.base
+	}
+	return m.current
 }

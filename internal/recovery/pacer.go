@@ -18,9 +18,15 @@ const (
 	// maxLate bounds for how much of a late wake-up there is credit.
 	maxLate = 4 * time.Millisecond
 
+	// maxSleep bounds how long the caller is told to wait: a rate may have risen meanwhile.
+	maxSleep = time.Second
+
 	// unpacedRTT is the round-trip time below which a burst is a window or more, so that pacing would change nothing.
 	unpacedRTT = time.Millisecond
 )
+
+// maxPace, in bytes per nanosecond, is more than any host sends. A controller is free to say more.
+const maxPace = 1000
 
 // A pacer spreads packets over the round-trip time. RFC 9002 §7.7. It is a bucket of bytes that fills at the pacing rate
 // and may be overdrawn by one packet.
@@ -49,7 +55,9 @@ func (p *pacer) set(given float64, cwnd, packet int, rtt time.Duration, gain flo
 	} else {
 		p.rate = gain * float64(cwnd) / float64(rtt)
 	}
+	p.rate = min(p.rate, maxPace)
 	p.burst = max(burstPackets*float64(packet), p.rate*float64(burstTime))
+	p.tokens = min(p.tokens, p.burst+p.rate*float64(maxLate)) // of a higher rate
 }
 
 // advance brings the bucket up to now and reports whether a packet may leave.
@@ -74,6 +82,6 @@ func (p *pacer) sent(size int) { p.tokens -= float64(size) }
 // next returns when there will be something in the bucket worth waking up for.
 func (p *pacer) next() instant {
 	want := max(float64(p.packet)/2, p.rate*float64(paceTime))
-	p.wake = p.last + max(instant((want-p.tokens)/p.rate), time.Microsecond)
+	p.wake = p.last + instant(min(max((want-p.tokens)/p.rate, float64(time.Microsecond)), float64(maxSleep)))
 	return p.wake
 }

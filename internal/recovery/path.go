@@ -25,6 +25,7 @@ type path struct {
 
 	start     uint64  // first packet sent on it; earlier ones say nothing about it
 	inFlight  int     // bytes
+	awake     instant // when the host came back from a sleep; round trips that began before are none
 	lastSent  instant // when an ack-eliciting packet was last sent; zero: never
 	trusted   int     // bytes of the window that may be used after silence; zero: all
 	limited   bool    // the window, or pacing, held sending back
@@ -92,6 +93,13 @@ func (p *path) canSend(now instant, probing bool) (ok bool, next instant) {
 		return false, p.pacer.next()
 	}
 	return true, 0
+}
+
+// paced charges the pacer for a packet. Where pacing does not matter nobody pays back.
+func (p *path) paced(size int) {
+	if !p.unpaced {
+		p.pacer.sent(size)
+	}
 }
 
 // A badRun is a period in which every packet was lost. RFC 9002 §7.6.

@@ -10,7 +10,7 @@ import (
 )
 
 // MaxPacket returns the largest UDP payload to send now, in bytes.
-func (t *Tracker[T]) MaxPacket() int { return t.path.mtu.current }
+func (t *Tracker[T]) MaxPacket() int { return t.path.mtu.limit(t.probes) }
 
 // MTUProbe returns the size of a packet to send now in order to learn whether the path carries packets as large; zero:
 // none. It asks for one only while packets of the present size are being delivered.
@@ -30,9 +30,8 @@ func (t *Tracker[T]) MTUProbe(now time.Time) int {
 // SentProbe records that packet pn was sent because MTUProbe asked for it.
 func (t *Tracker[T]) SentProbe(now time.Time, pn uint64, size int) {
 	i := t.clock(now)
-	t.stats.Sent++
+	t.number(pn)
 	t.stats.MTUProbes++
-	t.next = pn + 1
 	p := &t.path
 	if p.mtu.flying {
 		t.settleMTUProbe()
@@ -45,7 +44,7 @@ func (t *Tracker[T]) SentProbe(now time.Time, pn uint64, size int) {
 		s.flags |= flagMarked
 	}
 	p.mtu.probeSent(i, pn, size)
-	p.pacer.sent(size)
+	p.paced(size)
 }
 
 // settleMTUProbe gives up a probe whose fate will not be known.

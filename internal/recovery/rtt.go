@@ -9,6 +9,9 @@ const (
 	// granularity is the finest time the loss timers work with. RFC 9002 §6.1.2.
 	granularity = time.Millisecond
 
+	// maxRTT bounds round-trip times: whoever answers later than that does not answer.
+	maxRTT = MaxPTO
+
 	// minRTTWindow is for how long the least round-trip time counts.
 	minRTTWindow = 10 * time.Second
 )
@@ -27,7 +30,10 @@ type rttSample struct {
 	rtt time.Duration
 }
 
-func newRTT(initial time.Duration) rtt { return rtt{smoothed: initial, variation: initial / 2} }
+func newRTT(initial time.Duration) rtt {
+	initial = min(initial, maxRTT)
+	return rtt{smoothed: initial, variation: initial / 2}
+}
 
 // min returns the least round-trip time of the last ten seconds, or zero if there was never one.
 func (r *rtt) min() time.Duration { return r.least[0].rtt }
@@ -35,7 +41,7 @@ func (r *rtt) min() time.Duration { return r.least[0].rtt }
 // update takes a sample and returns it with the delay at the peer taken off. ackDelay is what the peer says that delay
 // was.
 func (r *rtt) update(now instant, sample, ackDelay time.Duration) time.Duration {
-	sample = max(sample, time.Microsecond)
+	sample = min(max(sample, time.Microsecond), maxRTT)
 	r.latest = sample
 	if r.first == 0 {
 		r.first = now

@@ -68,6 +68,7 @@ type Tracker[T any] struct {
 	sent         ring[T]
 	lost         lostQueue[T]
 	next         uint64  // number following the newest packet
+	skipped      skips   // numbers before it that no packet has
 	largestAcked int64   // -1: none
 	eliciting    int     // ack-eliciting packets whose fate is awaited
 	lossAt       instant // when the earliest packet not yet lost will be, by time; zero: none
@@ -108,8 +109,32 @@ func (t *Tracker[T]) clock(now time.Time) instant {
 	if t.start.IsZero() {
 		t.start = now.Add(-time.Hour)
 	}
-	t.now = max(t.now, now.Sub(t.start))
-	return t.now
+	i := max(t.now, now.Sub(t.start))
+	if i-t.now >= suspended {
+		t.slept(i)
+	}
+	t.now = i
+	return i
+}
+
+// suspended is how late a caller must be for a timeout to have been kept from running altogether.
+const suspended = time.Second
+
+// slept is called when there was no call for long. If there should have been one, the host was asleep: how long what was
+// in flight has taken says nothing of the path.
+func (t *Tracker[T]) slept(now instant) {
+	if at := t.nextTimeout(); at != 0 && now-at >= suspended {
+		t.path.awake = now
+	}
+}
+
+// number takes note of the number of a packet that is sent, and of those skipped before it.
+func (t *Tracker[T]) number(pn uint64) {
+	if pn > t.next {
+		t.skipped.add(t.next, pn)
+	}
+	t.next = pn + 1
+	t.stats.Sent++
 }
 
 // time turns an instant into a time, and none into none.
@@ -136,13 +161,13 @@ func (t *Tracker[T]) ResetPath(now time.Time, info Info) {
 	}
 }
 
-// Sent records packet pn of size bytes of UDP payload. Numbers ascend; some may be skipped. eliciting says whether it
+// Sent records packet pn of size bytes of UDP payload. Numbers ascend. Some should be skipped, where the peer
+// cannot foresee it: one that acknowledges what it has not received then gives itself away. eliciting says whether it
 // asks for an acknowledgement; only then it counts as in flight. The tracker takes items over and gives another slice
 // back in exchange.
 func (t *Tracker[T]) Sent(now time.Time, pn uint64, size int, eliciting bool, items []T) (spare []T) {
 	i := t.clock(now)
-	t.stats.Sent++
-	t.next = pn + 1
+	t.number(pn)
 	p := &t.path
 	flags := uint8(0)
 	if p.ecn.packetSent() {
@@ -172,7 +197,7 @@ func (t *Tracker[T]) Sent(now time.Time, pn uint64, size int, eliciting bool, it
 		p.setMTU()
 	}
 	p.cc.HandleSent(now, pn, size, p.inFlight)
-	p.pacer.sent(size)
+	p.paced(size)
 	if t.probes > 0 {
 		t.probes--
 	}
