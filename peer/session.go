@@ -89,6 +89,7 @@ type Session struct {
 	role      seal.Role
 	binding   [32]byte // what proofs of identity sign; the secret it comes from is not kept
 	keys      *seal.Session
+	skips     skipper
 	proof     []byte // our IDENTITY chunk, sent in every packet until one is acknowledged
 	proven    bool   // the peer's identity is
 	proofFrom int64  // first packet number that carried proof; -1 before

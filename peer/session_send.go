@@ -88,7 +88,7 @@ func (s *Session) flush(now time.Time, c *batch) {
 // seals it. It returns nil if there is nothing to send or nothing may be sent: a packet is built as if there were
 // something, and dropped if it came out empty.
 func (s *Session) buildPacket(now time.Time, b []byte, limit int, ping bool) []byte {
-	pn := s.keys.NextPN()
+	pn := s.nextPN()
 	b = s.appendHeader(b, pn)
 	hdr := len(b)
 	limit -= s.keys.Overhead()
@@ -146,7 +146,7 @@ func (s *Session) seal(b []byte, hdr int, pn uint64) []byte {
 func (s *Session) sendAlone(now time.Time, k mobility.Key, chunk []byte) {
 	buf := udp.GetBuffer(udp.BufferSize)
 	defer buf.Release()
-	pn := s.keys.NextPN()
+	pn := s.nextPN()
 	b := s.appendHeader(buf.Bytes()[:0], pn)
 	hdr := len(b)
 	if s.proofDue() && k == s.mob.Current().Key { // other paths are sent as little as possible
@@ -178,7 +178,7 @@ func (s *Session) proofDue() bool {
 func (s *Session) sendMTUProbe(now time.Time, k mobility.Key, size int) {
 	buf := udp.GetBuffer(size)
 	defer buf.Release()
-	pn := s.keys.NextPN()
+	pn := s.nextPN()
 	b := s.appendHeader(buf.Bytes()[:0], pn)
 	hdr := len(b)
 	b = wire.AppendChunk(b, wire.ChunkPing, nil)
