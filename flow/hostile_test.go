@@ -249,3 +249,27 @@ func TestEmptyMessageBehindLost(t *testing.T) {
 		}
 	}
 }
+
+// TestOneAckPerPacket: a packet full of acknowledgements costs no more than one.
+func TestOneAckPerPacket(t *testing.T) {
+	f := newFeed(t, Config{})
+	ack := func(pn uint64) []byte {
+		b, _ := wire.AppendAck(nil, &wire.Ack{Ranges: []wire.AckRange{{Start: pn, End: pn + 1}}}, 100)
+		return b
+	}
+	for pn := range uint64(4) {
+		f.m.Sent(f.now, pn, 100, true)
+	}
+	for _, want := range []struct {
+		largest     uint64
+		outstanding int
+	}{{1, 3}, {3, 1}} { // packet 0 is lost then
+		if err := f.chunks(ack(want.largest), ack(0), ack(2)); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.m.loss.Outstanding(); f.m.LargestAcked() != int64(want.largest) || got != want.outstanding {
+			t.Errorf("largest acknowledged %d, %d outstanding; want %+v: only the first ACK of a packet counts",
+				f.m.LargestAcked(), got, want)
+		}
+	}
+}

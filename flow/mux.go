@@ -67,6 +67,7 @@ type Mux struct {
 	takenSenders      []*Sender // scratch
 	takenReceivers    []*Receiver
 	parsedAck         wire.Ack
+	ackParsed         bool      // the packet being handled has brought one
 	freed             []*Sender // flows whose buffers an acknowledgement emptied
 	controlq          queue[*Receiver]
 	sessionBlockedDue bool

@@ -40,6 +40,10 @@ func (m *Mux) HandleChunk(now time.Time, t wire.ChunkType, body []byte) error {
 	}
 	switch t {
 	case wire.ChunkAck, wire.ChunkAckECN:
+		if m.ackParsed { // hundreds fit a packet, and each takes time
+			return nil
+		}
+		m.ackParsed = true
 		if err := m.parsedAck.Parse(t, body); err != nil {
 			return malformed(t, err)
 		}
@@ -129,6 +133,7 @@ func (m *Mux) HandlePacketEnd(now time.Time, pn uint64, eliciting bool, ecn wire
 	if m.closed {
 		return
 	}
+	m.ackParsed = false
 	m.handOut()
 	smoothed, least := m.loss.RTT()
 	if least == 0 {
