@@ -12,8 +12,9 @@ import (
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
-// controlSize holds the control messages of a datagram: the size of a segment and the traffic class.
-const controlSize = 64
+// controlSize holds the control messages of a datagram: the size of a segment and the traffic class, and what whoever opened
+// the socket may have asked for, such as times and addresses.
+const controlSize = 256
 
 // ecnBits are the bits of the traffic class that are the ECN mark. RFC 3168 §5.
 const ecnBits = 3

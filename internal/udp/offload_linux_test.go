@@ -213,3 +213,50 @@ func TestNoAllocationsPerTrain(t *testing.T) {
 		t.Errorf("a train sent and received allocates %v times, want 0", n)
 	}
 }
+
+// TestForeignControlMessages: whoever opened the socket may have asked for more than we do. A train whose segment size
+// did not fit the buffer for control messages would be taken for one datagram.
+func TestForeignControlMessages(t *testing.T) {
+	for _, network := range []string{"udp4", "udp6"} {
+		t.Run(network, func(t *testing.T) {
+			a, u := New(listen(t, network)), listen(t, network).(*net.UDPConn)
+			rc, err := u.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = rc.Control(func(fd uintptr) {
+				set := func(level, option int) {
+					if err := unix.SetsockoptInt(int(fd), level, option, 1); err != nil {
+						t.Errorf("option %d of level %d: %v", option, level, err)
+					}
+				}
+				set(unix.SOL_SOCKET, unix.SO_TIMESTAMPNS)
+				set(unix.SOL_SOCKET, unix.SO_RXQ_OVFL)
+				if network == "udp4" {
+					set(unix.IPPROTO_IP, unix.IP_PKTINFO)
+					set(unix.IPPROTO_IP, unix.IP_RECVTTL)
+				} else {
+					set(unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO)
+					set(unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT)
+				}
+			})
+			b := New(u)
+			if !a.segments.Load() || !b.marks.Load() {
+				t.Skip("this kernel is older than Linux 5.0")
+			}
+			buf := make([]byte, MaxBatch)
+			for range 3 {
+				if _, err := a.WriteBatch(make([]byte, 1000), 100, b.LocalAddr(), wire.ECT0); err != nil {
+					t.Fatal(err)
+				}
+				for got := 0; got < 1000; {
+					r, err := b.ReadBatch(buf)
+					if err != nil || r.Segment != 100 || r.ECN != wire.ECT0 {
+						t.Fatalf("ReadBatch = %+v, %v; want segments of 100, marked", r, err)
+					}
+					got += r.N
+				}
+			}
+		})
+	}
+}
