@@ -168,3 +168,26 @@ func TestDemand(t *testing.T) {
 		t.Errorf("demands %+v, want %+v", spy.demands, want)
 	}
 }
+
+// TestLoneMessagesShowNoQueue: the peer waits before it acknowledges a lone packet, and says for how long. That is neither
+// taken for a queue, which would cost the window, nor for a longer round trip, however long it goes on.
+func TestLoneMessagesShowNoQueue(t *testing.T) {
+	for _, oneWay := range []time.Duration{time.Millisecond, 10 * time.Millisecond, 50 * time.Millisecond} {
+		p := newPair(t, Config{}, Config{})
+		p.eachLink(func(l *link) { l.delay = oneWay })
+		f := p.open(p.a, "", nil)
+		p.send1(f, []byte("lone"))
+		r := p.accept(p.b)
+		window := p.a.m.Stats().CongestionWindow
+		for range 600 {
+			p.send1(f, []byte("lone"))
+			p.recv(r)
+			p.run(3*oneWay + 50*time.Millisecond)
+		}
+		s := p.a.m.Stats()
+		if s.CongestionWindow < window || s.QueueDelay > 0 || s.RTT > 2*oneWay+2*time.Millisecond {
+			t.Errorf("round trips of %v without load: window %d, was %d; queue of %v; round trip of %v", 2*oneWay,
+				s.CongestionWindow, window, s.QueueDelay, s.RTT)
+		}
+	}
+}

@@ -20,13 +20,43 @@ func TestRTT(t *testing.T) {
 	if r.smoothed != 100*ms || r.variation != 50*ms || r.min() != 100*ms {
 		t.Errorf("after the first sample: %+v", r)
 	}
-	// The delay is not subtracted where that would go below the minimum.
-	if got := r.update(2, 110*ms, 25*ms); got != 110*ms || r.smoothed != (7*100+110)*ms/8 {
-		t.Errorf("sample %v, smoothed %v, want the delay not subtracted", got, r.smoothed)
+	// The delay is subtracted, but not below the minimum.
+	if got := r.update(2, 110*ms, 25*ms); got != 100*ms || r.smoothed != 100*ms {
+		t.Errorf("sample %v, smoothed %v, want the delay subtracted down to the least", got, r.smoothed)
 	}
-	before := r.smoothed
-	if got, want := r.update(3, 125*ms, 25*ms), (7*before+100*ms)/8; got != 100*ms || r.smoothed != want {
-		t.Errorf("sample %v, smoothed %v, want 100ms and %v: the delay subtracted", got, r.smoothed, want)
+	if got := r.update(3, 135*ms, 25*ms); got != 110*ms || r.smoothed != (7*100+110)*ms/8 {
+		t.Errorf("sample %v, smoothed %v, want the delay subtracted", got, r.smoothed)
+	}
+}
+
+// TestDelayedAcks: the delay of acknowledgements is not taken for that of the path when the samples without it are long ago,
+// a longer path is noticed, and the peer cannot talk the least sample down.
+func TestDelayedAcks(t *testing.T) {
+	r := newRTT(333 * ms)
+	now := instant(1)
+	for range 1000 {
+		now += 100 * ms
+		r.update(now, 25*ms, 5*ms)
+		if now == 100*ms+1 {
+			r.update(now, 20*ms, 0)
+		}
+	}
+	if r.min() != 20*ms || r.smoothed > 20*ms+1 {
+		t.Errorf("least %v, smoothed %v, want 20ms and 20ms", r.min(), r.smoothed)
+	}
+	for range 200 {
+		now += 100 * ms
+		r.update(now, 45*ms, 5*ms)
+	}
+	if r.min() != 40*ms || r.smoothed < 39*ms || r.smoothed > 40*ms {
+		t.Errorf("least %v, smoothed %v on the longer path, want 40ms and 40ms", r.min(), r.smoothed)
+	}
+	for range 200 {
+		now += 100 * ms
+		r.update(now, 50*ms, 25*ms)
+	}
+	if r.min() != 40*ms || r.smoothed < 39*ms {
+		t.Errorf("least %v, smoothed %v when the peer exaggerates, want no less than was measured", r.min(), r.smoothed)
 	}
 }
 
