@@ -108,7 +108,12 @@ const (
 )
 
 // bound keeps a window between what is always allowed and what no path needs.
-func (c *weir) bound(window float64) float64 { return min(max(window, 4*c.packet), maxWindow) }
+func (c *weir) bound(window float64) float64 {
+	return min(max(window, leastPackets*c.packet), maxWindow)
+}
+
+// leastPackets is the least window: RFC 9002 §7.2. More would be a queue of its own on a path of a few hundred kbit/s.
+const leastPackets = 2
 
 // rest returns what a round trip takes without a queue, acknowledgements that wait for each other included.
 func (c *weir) rest() time.Duration { return c.base.least() + min(c.squeeze.typical, squeezeMax) }
