@@ -48,6 +48,10 @@ type link struct {
 	drops  int
 	mtu    int                     // largest packet carried, if not zero
 	ecn    func(wire.ECN) wire.ECN // what becomes of a mark; nil: it is erased
+
+	burst   *bursts     // losses that come in runs
+	passing *overtaking // some packets are overtaken by the next ones
+	neck    *bottleneck // rate and queue that may be shared and may change; then rate and queue mean nothing
 }
 
 type delivery struct {
@@ -145,7 +149,8 @@ func (p *pair) send(s *side, pn uint64, data []byte) {
 		s.acksOut++
 	}
 	l := s.link
-	if s.filter != nil && s.filter(pn, data) || p.rand.Float64() < l.loss || l.mtu > 0 && len(data)+overhead > l.mtu {
+	if s.filter != nil && s.filter(pn, data) || p.rand.Float64() < l.loss || l.mtu > 0 && len(data)+overhead > l.mtu ||
+		l.burst != nil && l.burst.lose(p.rand) {
 		l.drops++
 		return
 	}
@@ -154,7 +159,13 @@ func (p *pair) send(s *side, pn uint64, data []byte) {
 		ecn = l.ecn(s.m.ECN())
 	}
 	at := p.now
-	if l.rate > 0 {
+	if l.neck != nil {
+		var ok bool
+		if at, ecn, ok = l.neck.take(at, len(data)+overhead, s.m.ECN()); !ok {
+			l.drops++
+			return
+		}
+	} else if l.rate > 0 {
 		if l.freeAt.Before(at) {
 			l.freeAt = at
 		}
@@ -175,7 +186,11 @@ func (p *pair) send(s *side, pn uint64, data []byte) {
 			d = d.Add(time.Duration(p.rand.Int64N(int64(l.jitter))))
 		}
 		p.n++
-		heap.Push(&p.flight, delivery{ecn, d, p.n, s.peer, pn, data})
+		dl := delivery{ecn, d, p.n, s.peer, pn, data}
+		if l.passing != nil {
+			p.overtake(l.passing, &dl)
+		}
+		heap.Push(&p.flight, dl)
 	}
 }
 
@@ -230,6 +245,12 @@ func (p *pair) step(limit time.Time) bool {
 	if t.IsZero() || t.After(limit) {
 		return false
 	}
+	p.advance(t)
+	return true
+}
+
+// advance does what is due at t.
+func (p *pair) advance(t time.Time) {
 	if t.After(p.now) {
 		p.now = t
 	}
@@ -242,7 +263,6 @@ func (p *pair) step(limit time.Time) bool {
 			s.m.HandleTimeout(p.now)
 		}
 	}
-	return true
 }
 
 // run advances for d.
