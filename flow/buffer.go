@@ -6,6 +6,7 @@ package flow
 import (
 	"math/bits"
 	"sync"
+	"sync/atomic"
 )
 
 // Messages live in buffers from pools of power-of-two sizes; larger ones are left to the garbage collector, which also
@@ -15,8 +16,15 @@ const (
 	maxBufferBits = 24
 )
 
-// A buffer holds one message. It has one owner at a time.
-type buffer struct{ b []byte }
+// A buffer holds one message. It has one owner at a time. With the race detector, the memory of one that is free is
+// overwritten, so that tests see who still reads it.
+type buffer struct {
+	b []byte
+
+	// lease counts the messages in whose name the buffer was released, so that a copy of a message cannot release it
+	// again when it is another's.
+	lease atomic.Uint32
+}
 
 // emptyBuffer is everybody's for messages without bytes, and never written to.
 var emptyBuffer = buffer{b: []byte{}}
@@ -38,13 +46,13 @@ func newBuffer(n int) *buffer {
 			return buf
 		}
 	}
-	return &buffer{make([]byte, 0, 1<<class)}
+	return &buffer{b: make([]byte, 0, 1<<class)}
 }
 
 // copyBuffer returns a buffer with a copy of p.
 func copyBuffer(p []byte) *buffer {
 	if bufferClass(len(p)) > maxBufferBits {
-		return &buffer{append([]byte(nil), p...)}
+		return &buffer{b: append([]byte(nil), p...)}
 	}
 	buf := newBuffer(len(p))
 	if len(p) > 0 {
@@ -56,6 +64,7 @@ func copyBuffer(p []byte) *buffer {
 // free returns the buffer to its pool. Nobody may use it afterwards.
 func (buf *buffer) free() {
 	if class := bits.Len(uint(cap(buf.b) - 1)); cap(buf.b) > 1 && class <= maxBufferBits && cap(buf.b) == 1<<class {
+		poison(buf.b[:cap(buf.b)])
 		buffers[class].Put(buf)
 	}
 }

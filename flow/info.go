@@ -6,6 +6,7 @@ package flow
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // An Info describes a flow of a session at one moment.
@@ -22,8 +23,12 @@ type Info struct {
 // Flows describes the flows that are not over: outgoing ones first, in the order of their numbers, those without one
 // last. A flow is over for its sender when the peer has, or has refused, everything, for its receiver when everything
 // has arrived, read or not. It may be called by the loop only.
-func (m *Mux) Flows() []Info {
-	m.collect()
+func (m *Mux) Flows(now time.Time) []Info {
+	if !m.closed {
+		m.now = now
+		m.collect()
+		m.returnBuffers()
+	}
 	out := make([]Info, 0, len(m.senders)+len(m.receivers))
 	for s := range m.senders {
 		out = append(out, Info{

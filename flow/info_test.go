@@ -32,7 +32,7 @@ func TestFlowsAreDescribed(t *testing.T) {
 		}
 		return s
 	}
-	got := p.a.m.Flows()
+	got := p.a.m.Flows(p.now)
 	want := `out 0 "bulk" -2 false; out - "quiet" 1 false; in 0 "stream" 0 true; `
 	if summary(got) != want {
 		t.Fatalf("flows are\n%s, want\n%s", summary(got), want)
@@ -50,11 +50,11 @@ func TestFlowsAreDescribed(t *testing.T) {
 		t.Fatal(err)
 	}
 	want = `out - "quiet" 1 false; in 0 "stream" 0 true; `
-	if got := summary(p.a.m.Flows()); got != want {
+	if got := summary(p.a.m.Flows(p.now)); got != want {
 		t.Errorf("after the end of a flow there are\n%s, want\n%s", got, want)
 	}
 	p.a.m.Close(p.now, errTestOver)
-	if got := p.a.m.Flows(); len(got) != 0 {
+	if got := p.a.m.Flows(p.now); len(got) != 0 {
 		t.Errorf("after the end of the session there are %s", summary(got))
 	}
 }

@@ -26,16 +26,17 @@ type Message struct {
 	// Late says that messages behind this one were handed over before, because of SetMaxWait.
 	Late bool
 
-	cut bool    // the sender has abandoned it, but it was complete
-	at  int64   // when it was complete, see Mux.offset
-	buf *buffer // of Data; nil: none to give back
+	cut   bool    // the sender has abandoned it, but it was complete
+	lease uint32  // of buf
+	at    int64   // when it was complete, see Mux.offset
+	buf   *buffer // of Data; nil: none to give back
 }
 
-// Release gives the memory of Data back to be used for other messages. Data must not be used afterwards, in this
-// Message or a copy of it, and only one copy may be released. Calling it is optional: it saves the garbage collector
-// work.
+// Release gives the memory of Data back to be used for other messages, of this session or another. Data must not be
+// used afterwards, in this Message or a copy of it. Releasing again, or releasing a copy, has no effect. Calling it is
+// optional: it saves the garbage collector work.
 func (msg *Message) Release() {
-	if msg.buf != nil {
+	if msg.buf != nil && msg.buf.lease.CompareAndSwap(msg.lease, msg.lease+1) {
 		msg.buf.free()
 	}
 	msg.Data, msg.buf = nil, nil

@@ -123,7 +123,7 @@ func (m *Mux) newTerms(opts []SendOption) (*terms, error) {
 			}
 			var err error
 			switch {
-			case o.parent.s.m != m:
+			case o.parent.s == nil || o.parent.s.m != m:
 				err = errForeignParent
 			case x.nParents == maxParents:
 				err = errManyParents
@@ -159,14 +159,11 @@ func (x *terms) timesSent(a, b int) (times, end int) {
 	times, end = 1, b
 	for i := range x.sentAgain {
 		in := false
-		for _, r := range x.sentAgain[i] {
-			if uint64(a) < r.Start {
-				end = min(end, int(r.Start))
-				break
-			}
-			if uint64(a) < r.End {
-				in, end = true, min(end, int(r.End))
-				break
+		if again := x.sentAgain[i].Within(uint64(a), uint64(end)); len(again) > 0 {
+			if in = again[0].Start <= uint64(a); in {
+				end = min(end, int(again[0].End))
+			} else {
+				end = int(again[0].Start)
 			}
 		}
 		if !in {

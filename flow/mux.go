@@ -26,7 +26,7 @@ type Mux struct {
 	wake   func()
 	hurry  func()
 
-	// What handles hand to the loop.
+	// What handles hand to the loop. Who holds a flow's gate may lock mu, but not the other way round.
 	mu             sync.Mutex
 	err            error // set once the session is over
 	readySenders   []*Sender
@@ -83,7 +83,8 @@ type Mux struct {
 	sendUsed     uint64         // credit used over all flows
 	sendLimit    uint64         // credit granted
 	sendReserved uint64         // credit that begun messages will still use
-	sessionWait  []*Sender      // flows that wait for sendLimit to grow
+	sessionWait  []*Sender      // flows that wait for sendLimit to grow, and some that no longer do
+	nWaiting     int            // those that do
 	blocked      []*Sender      // flows that wait for credit of their own, and some that no longer do
 	nBlocked     int            // those that do
 	probeAt      time.Time      // when to remind the peer that we are blocked
@@ -216,8 +217,7 @@ func takeReceiver(q *queue[*Receiver]) *Receiver {
 	return r
 }
 
-// senderReady puts s on the loop's list; the caller wakes the loop. It has set s.ready under its gate and released the
-// gate.
+// senderReady puts s on the loop's list. The caller holds the gate of s, has set s.ready and calls wake afterwards.
 func (m *Mux) senderReady(s *Sender) {
 	m.mu.Lock()
 	m.readySenders = append(m.readySenders, s)
@@ -230,7 +230,6 @@ func (m *Mux) receiverReady(r *Receiver) {
 	m.readyReceivers = append(m.readyReceivers, r)
 	m.dirty.Store(true)
 	m.mu.Unlock()
-	m.wake()
 }
 
 // collect takes over what handles have done since the last time.
@@ -295,7 +294,8 @@ func (m *Mux) Close(now time.Time, err error) {
 	clear(m.senders)
 	clear(m.sendersByID)
 	clear(m.receivers)
-	m.lastReceiver, m.sessionWait, m.blocked, m.nBlocked, m.probeAt = nil, nil, nil, 0, time.Time{}
+	m.lastReceiver, m.sessionWait, m.blocked, m.probeAt = nil, nil, nil, time.Time{}
+	m.nWaiting, m.nBlocked = 0, 0
 	m.sched, m.deadlines, m.awaitingID, m.controlq = scheduler{}, nil, queue[*Sender]{}, queue[*Receiver]{}
 	m.loss.Close()
 	m.publish()

@@ -142,12 +142,15 @@ func (m *Mux) HandlePacketEnd(now time.Time, pn uint64, eliciting bool, ecn wire
 	m.acks.Received(now, pn, eliciting, ecn, smoothed)
 }
 
-// HandleTimeout does what NextTimeout announced. The driver then calls Append until that returns nothing.
+// HandleTimeout does what NextTimeout announced. The driver then calls Append until that returns nothing. A driver that
+// cannot send yet calls it whenever Wake has been called: deadlines of messages count from when the machine hears of
+// them.
 func (m *Mux) HandleTimeout(now time.Time) {
 	if m.closed {
 		return
 	}
 	m.now = now
+	m.collect()
 	m.loss.HandleTimeout(now)
 	if !m.probeAt.IsZero() && !m.probeAt.After(now) {
 		m.remindBlocked(now)

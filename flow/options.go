@@ -142,7 +142,8 @@ type Config struct {
 	MaxPacket int
 
 	// RecvWindow is how many bytes the peer may send on one flow ahead of the application's reading, at first. If
-	// less than 64 KiB, which the protocol grants every flow unasked, the default of 256 KiB is used.
+	// less than 64 KiB, which the protocol grants every flow unasked, the default of 256 KiB is used. Windows above
+	// 1 TiB count as 1 TiB.
 	RecvWindow int
 
 	// MaxRecvWindow is how far that grows while the application reads as fast as messages come and the window is what
@@ -155,7 +156,7 @@ type Config struct {
 	// SessionWindow as flows' windows do. If zero or negative, the default of 64 MiB is used.
 	SessionWindow int
 
-	// MaxMessage is the largest message sent or received, in bytes. If zero or negative, 16 MiB.
+	// MaxMessage is the largest message sent or received, in bytes. If zero or negative, 16 MiB; above 1 GiB, 1 GiB.
 	// A flow on which the peer sends a larger one is rejected.
 	MaxMessage int
 
@@ -190,14 +191,17 @@ func (c *Config) recvWindow() uint64 {
 	if c.RecvWindow < wire.InitialFlowWindow {
 		return 256 << 10
 	}
-	return uint64(c.RecvWindow)
+	return min(uint64(c.RecvWindow), maxWindow)
 }
+
+// maxWindow bounds all windows, and how many flows may be open, so that sums of credit stay what a varint can carry.
+const maxWindow = 1 << 40
 
 func (c *Config) maxRecvWindow() uint64 {
 	if c.MaxRecvWindow == 0 {
 		return max(16<<20, c.recvWindow())
 	}
-	return max(uint64(max(c.MaxRecvWindow, 0)), c.recvWindow())
+	return max(min(uint64(max(c.MaxRecvWindow, 0)), maxWindow), c.recvWindow())
 }
 
 // firstSessionWindow is what the session's window is before it grows.
@@ -206,9 +210,9 @@ func (c *Config) firstSessionWindow() uint64 {
 }
 
 func (c *Config) sessionWindow() uint64 {
-	return max(uint64(positiveOr(c.SessionWindow, 64<<20)), c.firstSessionWindow())
+	return max(min(uint64(positiveOr(c.SessionWindow, 64<<20)), maxWindow), c.firstSessionWindow())
 }
 
 func (c *Config) maxIncomingFlows() uint64 {
-	return uint64(max(positiveOr(c.MaxIncomingFlows, 10_000), wire.InitialFlowCount))
+	return min(uint64(max(positiveOr(c.MaxIncomingFlows, 10_000), wire.InitialFlowCount)), maxWindow)
 }

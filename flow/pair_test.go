@@ -7,6 +7,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"testing"
@@ -84,6 +85,7 @@ type pair struct {
 	a, b   *side
 	flight deliveries
 	n      int
+	still  int // steps since time has advanced or something has arrived
 	rand   *rand.Rand
 }
 
@@ -241,6 +243,11 @@ func (p *pair) next() time.Time {
 func (p *pair) step(limit time.Time) bool {
 	p.flush(p.a)
 	p.flush(p.b)
+	for _, s := range []*side{p.a, p.b} {
+		if why := s.m.stalled(); why != "" {
+			p.t.Fatalf("%s sleeps for ever: %s", s.name, why)
+		}
+	}
 	t := p.next()
 	if t.IsZero() || t.After(limit) {
 		return false
@@ -251,8 +258,12 @@ func (p *pair) step(limit time.Time) bool {
 
 // advance does what is due at t.
 func (p *pair) advance(t time.Time) {
+	p.still++
 	if t.After(p.now) {
-		p.now = t
+		p.now, p.still = t, 0
+	}
+	if p.still > 10 && (len(p.flight) == 0 || p.flight[0].at.After(p.now)) {
+		p.t.Fatalf("timeouts that come to nothing: a %v, b %v, now %v", p.a.m.NextTimeout(), p.b.m.NextTimeout(), p.now)
 	}
 	for len(p.flight) > 0 && !p.flight[0].at.After(p.now) {
 		d := heap.Pop(&p.flight).(delivery)
@@ -282,6 +293,46 @@ func (p *pair) run(d time.Duration) {
 			p.t.Fatalf("%s: %v", s.name, s.err)
 		}
 	}
+}
+
+// stalled reports why a mux whose Append has just returned nothing waits for something that never comes, or "".
+func (m *Mux) stalled() string {
+	if m.closed {
+		return ""
+	}
+	for _, r := range m.receivers {
+		if held := r.held.len() > 0 && r.holds(*r.held.at(0)); held && (r.waitAt == 0 || m.waitAt.IsZero()) {
+			return fmt.Sprintf("flow %d has messages behind a gap and no time to pass it", r.id)
+		}
+	}
+	if (m.nBlocked > 0 || m.nWaiting > 0) && m.probeAt.IsZero() {
+		return "flows are blocked and nobody is to be reminded"
+	}
+	waiting := 0
+	for _, s := range m.sessionWait {
+		if s.waiting {
+			waiting++
+		}
+	}
+	if waiting != m.nWaiting {
+		return fmt.Sprintf("%d flows wait for the session's credit, counted %d", m.nWaiting, waiting)
+	}
+	if !m.NextTimeout().IsZero() {
+		return ""
+	}
+	if m.acks.Pending() || m.controlq.len() > 0 || m.limits.pending() || m.sched.n > 0 {
+		return fmt.Sprintf("acknowledgement %v, %d receivers, limits %v, %d flows are to be sent",
+			m.acks.Pending(), m.controlq.len(), m.limits.pending(), m.sched.n)
+	}
+	for s := range m.senders {
+		if s.awaiting || s.blocked || s.waiting {
+			continue
+		}
+		if s.sendable() || s.unsettled() {
+			return fmt.Sprintf("flow %q is not settled, and nothing of it is in flight", s.Label())
+		}
+	}
+	return ""
 }
 
 // until advances until cond holds, at most for d.

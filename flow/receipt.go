@@ -109,7 +109,7 @@ func (r *Receipt) SetDeadline(start, finish time.Time) {
 
 // ask leaves a wish with the loop.
 func (r *Receipt) ask(change func(*ask)) {
-	if r.Outcome() != Pending {
+	if r.Outcome() != Pending || r.s == nil {
 		return
 	}
 	m := r.s.m

@@ -70,8 +70,9 @@ type Receiver struct {
 	count      ReceiverStats
 	ordering   Ordering
 	maxWait    time.Duration
-	waitAt     int64 // when gaps are to be passed, see Mux.offset; zero: nobody waits
-	inWaiting  bool  // among the mux's waiting flows
+	waitAt     int64          // when gaps are to be passed, see Mux.offset; zero: nobody waits
+	held       queue[heldMsg] // in order of time, and some that have been handed over; empty without maxWait
+	inWaiting  bool           // among the mux's waiting flows
 	used       uint64
 	freed      uint64 // of used, given back
 	granted    uint64
@@ -164,10 +165,13 @@ func (r *Receiver) popAndUnlock() Message {
 
 func (r *Receiver) unlockAndNotify(worth bool) {
 	notify := worth && !r.ready
-	r.ready = r.ready || notify
+	if notify {
+		r.ready = true
+		r.m.receiverReady(r) // with the gate locked: who finds r ready counts on its being on the list
+	}
 	r.gate.Unlock(r.readable())
 	if notify {
-		r.m.receiverReady(r)
+		r.m.wake()
 	}
 }
 
@@ -222,7 +226,7 @@ func (r *Receiver) SetOrdering(o Ordering) {
 // less means that messages wait for as long as it takes, which is the default. It does not block.
 func (r *Receiver) SetMaxWait(d time.Duration) {
 	r.gate.Lock()
-	r.wantedWait = max(d, 0)
+	r.wantedWait = max(0, min(d, maxMaxWait))
 	r.unlockAndNotify(!r.complete)
 }
 

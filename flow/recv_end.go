@@ -38,7 +38,7 @@ func (m *Mux) dropHeld(r *Receiver) {
 		m.recvConsumed += p.cost()
 		m.freeMessage(p)
 	})
-	r.table = recvTable{}
+	r.table, r.held = recvTable{}, queue[heldMsg]{}
 	m.pieces -= len(r.gone)
 	r.gone = nil
 }

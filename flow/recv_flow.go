@@ -100,7 +100,7 @@ func (m *Mux) handleData(r *Receiver, d *wire.FlowData) error {
 		}
 		if off == 0 && d.End && r.mayPass(d.Seq) {
 			// The common case: whole and in order.
-			if err := m.deliver(r, d.Seq, copyBuffer(d.Data), d.More, false); err != nil {
+			if err := m.deliver(r, Message{Seq: d.Seq, More: d.More, at: m.offset()}, copyBuffer(d.Data)); err != nil {
 				return err
 			}
 			m.handOver(r)
@@ -148,8 +148,7 @@ const (
 // completed hands a message over that is complete now, or holds it until those before it are.
 func (m *Mux) completed(r *Receiver, seq uint64, p *recvMsg) error {
 	if !r.mayPass(seq) {
-		p.at = m.offset()
-		m.awaitGap(r)
+		m.hold(r, seq, p)
 		return nil
 	}
 	if err := m.deliverHeld(r, seq, p); err != nil {
@@ -174,14 +173,16 @@ func (m *Mux) handOver(r *Receiver) {
 // deliverHeld delivers a complete message of the table.
 func (m *Mux) deliverHeld(r *Receiver, seq uint64, p *recvMsg) error {
 	r.table.remove(r.base, seq)
-	buf := p.buf
+	buf, msg := p.buf, Message{Seq: seq, More: p.more, cut: p.cut, at: p.at}
 	if buf == nil {
 		buf = newBuffer(0)
 	}
+	if msg.at == 0 { // it did not have to wait
+		msg.at = m.offset()
+	}
 	p.buf = nil
-	more, cut := p.more, p.cut
 	m.freeMessage(p)
-	return m.deliver(r, seq, buf, more, cut)
+	return m.deliver(r, msg, buf)
 }
 
 // offset returns the time as nanoseconds since the mux first asked, and never zero.
@@ -192,13 +193,15 @@ func (m *Mux) offset() int64 {
 	return int64(m.now.Sub(m.start))
 }
 
-// deliver hands over a message, at the end of the packet.
-func (m *Mux) deliver(r *Receiver, seq uint64, buf *buffer, more, cut bool) error {
-	n := len(buf.b)
+// deliver hands over a message with what is in buf, at the end of the packet.
+func (m *Mux) deliver(r *Receiver, msg Message, buf *buffer) error {
+	n, seq := len(buf.b), msg.Seq
 	late := seq < r.front && r.ordering == Ordered
-	*r.out.push() = Message{
-		Data: buf.b[:n:n], Seq: seq, More: more, Late: late, cut: cut, at: m.offset(), buf: buf,
+	msg.Data, msg.Late = buf.b[:n:n], late
+	if n > 0 { // else it is everybody's
+		msg.buf, msg.lease = buf, buf.lease.Load()
 	}
+	*r.out.push() = msg
 	r.lastSize = n
 	r.count.Messages++
 	r.count.Bytes += uint64(n)
@@ -227,7 +230,7 @@ func (m *Mux) settleNumber(r *Receiver, seq uint64) error {
 		r.base++
 		if len(r.gone) > 0 && r.gone[0].Start == r.base {
 			r.base = r.gone[0].End
-			r.gone = append(r.gone[:0], r.gone[1:]...)
+			r.gone.Remove(0, r.base)
 			m.pieces--
 		}
 		r.front = max(r.front, r.base)

@@ -70,14 +70,14 @@ func (m *Mux) updateWindow(r *Receiver) {
 			freed += p.cost()
 		}
 	}
-	if freed+r.window <= r.granted {
-		return
+	if min(freed+r.window, wire.MaxVarint) <= r.granted {
+		return // enough, or all there can be
 	}
 	if most := m.config.maxRecvWindow(); r.window < most && r.tune.limits(m.now, m.measuredRTT(), freed, r.window) {
 		r.window = min(2*r.window, most)
 		r.notifyAt.Store(r.window / 8)
 	}
-	r.granted = freed + r.window
+	r.granted = min(freed+r.window, wire.MaxVarint)
 	m.tellWindow(r)
 }
 
@@ -96,13 +96,13 @@ func (m *Mux) control(r *Receiver) {
 
 // updateSessionLimits grants credit to all flows together, and new flows, if enough has been freed.
 func (m *Mux) updateSessionLimits() {
-	window, flows := m.recvConsumed+m.recvWindow, m.retired+m.config.maxIncomingFlows()
+	window, flows := min(m.recvConsumed+m.recvWindow, wire.MaxVarint), m.retired+m.config.maxIncomingFlows()
 	if window >= m.recvLimit+m.recvWindow/8 || flows >= m.flowLimit+m.config.maxIncomingFlows()/8 ||
 		m.limits.pending() {
 		if most := m.config.sessionWindow(); m.recvWindow < most && window > m.recvLimit &&
 			m.recvTune.limits(m.now, m.measuredRTT(), m.recvConsumed, m.recvWindow) {
 			m.recvWindow = min(2*m.recvWindow, most)
-			window = m.recvConsumed + m.recvWindow
+			window = min(m.recvConsumed+m.recvWindow, wire.MaxVarint)
 		}
 		m.recvLimit, m.flowLimit = max(m.recvLimit, window), max(m.flowLimit, flows)
 		m.limits.set()

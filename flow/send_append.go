@@ -169,12 +169,7 @@ func (m *Mux) credit(s *Sender, p *sendMsg) (n int, ok bool) {
 	// A message is begun only if the session's credit suffices for all of it and what other flows have begun. Else all
 	// of it might go into messages none of which can ever be completed. docs/PROTOCOL.md §Credit.
 	if m.sendUsed+m.sendReserved+size+wire.MessageCost > m.sendLimit {
-		if !s.waiting {
-			s.waiting = true
-			m.sessionWait = append(m.sessionWait, s)
-			m.traceBlocked(s, true, m.sendLimit)
-			m.startProbing()
-		}
+		m.await(s)
 		return 0, false
 	}
 	if left < wire.MessageCost || left == wire.MessageCost && size > 0 {

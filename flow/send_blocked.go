@@ -43,7 +43,6 @@ func (m *Mux) unblock(s *Sender) {
 	s.blocked = false
 	m.nBlocked--
 	m.change(s)
-	m.stopProbing()
 	if s.sendable() {
 		m.sched.add(s)
 	}
@@ -60,19 +59,42 @@ func (m *Mux) compactBlocked() {
 	})
 }
 
+// await notes that s waits for credit of the session.
+func (m *Mux) await(s *Sender) {
+	if s.waiting {
+		return
+	}
+	s.waiting = true
+	m.nWaiting++
+	if !s.lined {
+		s.lined = true
+		m.sessionWait = append(m.sessionWait, s)
+	}
+	m.traceBlocked(s, true, m.sendLimit)
+	m.startProbing()
+}
+
+// awaitNoMore has s take another look at the session's credit, or none if it is over.
+func (m *Mux) awaitNoMore(s *Sender) {
+	if s.waiting {
+		s.waiting = false
+		m.nWaiting--
+	}
+}
+
 // unblockSession lets flows go on that waited for credit of the session.
 func (m *Mux) unblockSession() {
 	for i, s := range m.sessionWait {
-		s.waiting = false
+		s.waiting, s.lined = false, false
 		if s.sendable() {
 			m.sched.add(s)
 		}
 		m.sessionWait[i] = nil
 	}
-	m.sessionWait = m.sessionWait[:0]
-	m.stopProbing()
+	m.sessionWait, m.nWaiting = m.sessionWait[:0], 0
 }
 
+// startProbing has the peer reminded of who is blocked, unless it is going to be.
 func (m *Mux) startProbing() {
 	if m.probeAt.IsZero() {
 		m.probeEvery = probeFirst
@@ -80,19 +102,23 @@ func (m *Mux) startProbing() {
 	}
 }
 
-// stopProbing starts the reminders over, or stops them if nobody is blocked.
-func (m *Mux) stopProbing() {
+// restartProbing starts the reminders over, because the peer has granted something, or stops them if nobody is blocked.
+func (m *Mux) restartProbing() {
 	m.probeAt = time.Time{}
-	if m.nBlocked > 0 || len(m.sessionWait) > 0 {
+	if m.nBlocked > 0 || m.nWaiting > 0 {
 		m.startProbing()
 	}
 }
 
 // remindBlocked has the peer reminded of everybody who waits for credit.
 func (m *Mux) remindBlocked(now time.Time) {
+	if m.nBlocked == 0 && m.nWaiting == 0 {
+		m.probeAt = time.Time{} // they have given up what they waited with
+		return
+	}
 	m.probeEvery = min(m.probeEvery*2, probeMost)
 	m.probeAt = now.Add(m.probeEvery)
-	m.sessionBlockedDue = len(m.sessionWait) > 0
+	m.sessionBlockedDue = m.nWaiting > 0
 	m.compactBlocked()
 	for _, s := range m.blocked {
 		// While the peer may not know the flow, what it has not acknowledged is sent again anyway.

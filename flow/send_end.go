@@ -38,6 +38,7 @@ func (m *Mux) failSender(s *Sender, reason Reason, err error) {
 	s.failed = true
 	if p := s.message(s.next); p != nil && p.started {
 		m.sendReserved -= uint64(len(p.buf.b) - p.bytesSent())
+		m.unreserved = true
 	}
 	s.next = s.queuedEnd()
 	for s.msgs.len() > 0 {
@@ -52,6 +53,7 @@ func (m *Mux) failSender(s *Sender, reason Reason, err error) {
 	s.resend = nil
 	s.endFact.clear()
 	m.unblock(s)
+	m.awaitNoMore(s)
 	s.gate.Lock()
 	pending := s.pending
 	s.pending, s.taken = nil, nil
@@ -70,7 +72,6 @@ func (m *Mux) failSender(s *Sender, reason Reason, err error) {
 	}
 	s.finish(err)
 	m.change(s)
-	m.unreserved = true // what it had reserved
 }
 
 // abortSender fails the flow and tells the peer that nothing more will come.

@@ -130,7 +130,10 @@ func (m *Mux) handleWindow(id, limit uint64) error {
 		return err // credit is never taken back
 	}
 	s.flowLimit = limit
-	m.unblock(s)
+	if s.blocked {
+		m.unblock(s)
+		m.restartProbing()
+	}
 	return nil
 }
 
@@ -154,6 +157,7 @@ func (m *Mux) handleLimits(window, flows, message uint64) {
 	if window > m.sendLimit {
 		m.sendLimit = window
 		m.unblockSession()
+		m.restartProbing()
 	}
 }
 

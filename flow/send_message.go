@@ -163,22 +163,21 @@ func (m *Mux) dataAcked(s *Sender, seq uint64, a, b int) {
 	}
 	if a > 0 || b < p.units() || len(p.ranges.acked) > 0 {
 		f := m.fragments(p)
-		before := int(f.acked.Size())
+		news := b - a - int(f.acked.Count(uint64(a), uint64(b)))
 		f.acked.Add(uint64(a), uint64(b))
-		size := int(f.acked.Size())
 		if len(f.lost) > 0 {
 			f.lost.Remove(uint64(a), uint64(b))
 			if len(f.lost) == 0 {
 				s.resend.Remove(seq, seq+1)
 			}
 		}
-		if size < p.units() {
-			m.free(s, size-before)
-			s.stats.InFlight -= size - before
+		if !f.acked.Covers(0, uint64(p.units())) {
+			m.free(s, news)
+			s.stats.InFlight -= news
 			return
 		}
-		m.free(s, size-before-1) // the last unit is no byte
-		s.stats.InFlight -= size - before - 1
+		m.free(s, news-1) // the last unit is no byte
+		s.stats.InFlight -= news - 1
 	} else {
 		m.free(s, b-1)
 		s.stats.InFlight -= b - 1
@@ -246,7 +245,7 @@ func (m *Mux) dataLost(s *Sender, seq uint64, a, b, tx int, feared bool) {
 	}
 	f := m.fragments(p)
 	f.lost.Add(uint64(a), uint64(b))
-	for _, r := range f.acked {
+	for _, r := range f.acked.Within(uint64(a), uint64(b)) { // elsewhere nothing is both
 		f.lost.Remove(r.Start, r.End)
 	}
 	if len(f.lost) > 0 {

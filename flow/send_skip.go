@@ -47,7 +47,7 @@ func (s *Sender) skipped(seq uint64) *sendMsg {
 	return nil
 }
 
-// appendSkips tells the peer which messages were abandoned. docs/PROTOCOL.md §9, Abandonment.
+// appendSkips tells the peer which messages were abandoned. docs/PROTOCOL.md §9, Skips.
 func (m *Mux) appendSkips(s *Sender, b []byte, limit int) (_ []byte, full bool) {
 	for s.skips.len() > 0 {
 		r := s.skips.at(0)

@@ -27,13 +27,14 @@ type sendState struct {
 // uncollected reports whether handles have done something that the peer must be told of and the loop does not know.
 func (m *Mux) uncollected() bool {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, s := range m.readySenders {
+	senders, receivers := m.readySenders, m.readyReceivers // others only append to them
+	m.mu.Unlock()
+	for _, s := range senders {
 		if s.uncollected() {
 			return true
 		}
 	}
-	for _, r := range m.readyReceivers {
+	for _, r := range receivers {
 		r.gate.Lock()
 		rejected := r.rejected && !r.refusing && !r.settled
 		r.gate.Unlock(r.readable())

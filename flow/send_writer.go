@@ -29,6 +29,7 @@ type MessageWriter struct {
 	stream  partStream
 	receipt *Receipt
 	parts   int   // sent; protected by the flow's gate
+	aborted bool  // nothing more is to be; likewise
 	err     error // why nothing more may be written
 	over    bool  // Close has been called
 	whole   bool  // and has sent the last part
@@ -72,8 +73,8 @@ func (w *MessageWriter) Write(p []byte) (int, error) {
 }
 
 // Close ends the message, which is empty if nothing was written. It does not wait for the peer: see Receipt. After a
-// Write that failed it aborts the flow, unless nothing had been sent, and returns the error of that Write. Closing again
-// has no effect.
+// Write that failed it aborts the flow, unless nothing had been sent, and returns the error of that Write. After Abort it
+// fails. Closing again has no effect.
 func (w *MessageWriter) Close() error {
 	if w.over {
 		return nil
@@ -89,8 +90,8 @@ func (w *MessageWriter) Close() error {
 	return err
 }
 
-// Abort cuts the message off: the flow is aborted with the code given, unless nothing of the message has been sent. It
-// does not block.
+// Abort cuts the message off: nothing more is written, and the flow is aborted with the code given, unless nothing of the
+// message has been sent. It does not block. After the end of the message it has no effect.
 func (w *MessageWriter) Abort(code uint64) { w.cutOff(code) }
 
 // Receipt returns the receipt of the whole message once Close has returned nil, and nil before. Its Abandon and
@@ -110,7 +111,12 @@ func (w *MessageWriter) begin() error {
 		return w.err
 	}
 	s := w.s
-	if err := s.waitAndLock(w.ctx); err != nil {
+	err := s.waitAndLock(w.ctx)
+	if err == nil && w.aborted {
+		s.gate.Unlock(s.writable())
+		err = errWriterOver
+	}
+	if err != nil {
 		w.err = err
 		return err
 	}
@@ -171,6 +177,7 @@ func (w *MessageWriter) endTurn() {
 func (w *MessageWriter) cutOff(code uint64) {
 	s := w.s
 	s.gate.Lock()
+	w.aborted = true
 	cut := s.writer == w && w.parts > 0
 	w.endTurn()
 	s.unlockAndNotify()

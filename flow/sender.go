@@ -56,6 +56,7 @@ type Sender struct {
 	ending    bool   // no message follows those in msgs
 	failed    bool   // what was not delivered has been abandoned
 	waiting   bool   // for credit of the session
+	lined     bool   // among the mux's flows that wait for that
 	blocked   bool   // for credit of its own
 	listed    bool   // among the mux's blocked flows
 	remind    bool   // of that
@@ -263,21 +264,21 @@ func (s *Sender) push(out outgoing) {
 	s.buffered += len(out.buf.b) + wire.MessageCost
 }
 
-// unlockAndNotify unlocks the gate and has the loop collect what changed.
+// unlockAndNotify has the loop collect what changed and unlocks the gate.
 func (s *Sender) unlockAndNotify() {
 	if s.unlockReady() {
 		s.m.wake()
 	}
 }
 
-// unlockReady unlocks the gate and puts s on the loop's list. It reports false if it was there already.
+// unlockReady puts s on the loop's list and unlocks the gate. It reports false if it was there already.
 func (s *Sender) unlockReady() bool {
 	notify := !s.ready
-	s.ready = true
-	s.gate.Unlock(s.writable())
 	if notify {
-		s.m.senderReady(s)
+		s.ready = true
+		s.m.senderReady(s) // with the gate locked: who finds s ready counts on its being on the list
 	}
+	s.gate.Unlock(s.writable())
 	return notify
 }
 

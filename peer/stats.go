@@ -118,7 +118,7 @@ func (s *Session) Stats() Stats {
 // and about one more for each flow. After the session there are none.
 func (s *Session) FlowStats() []flow.Info {
 	c := make(chan []flow.Info, 1)
-	s.post(func(time.Time) { c <- s.mux.Flows() })
+	s.post(func(now time.Time) { c <- s.mux.Flows(now) })
 	select {
 	case infos := <-c:
 		return infos

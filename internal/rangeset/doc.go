@@ -10,6 +10,7 @@
 //
 // # Limitations
 //
-// Operations take time linear in the number of ranges, which suits sets of a few ranges that mostly change at one end.
-// A caller that lets a peer make ranges must bound their number.
+// A change moves the ranges behind it in memory, except that of a large set the front can be removed for nothing. Size
+// looks at all ranges, everything else at those it is about. A caller that lets a peer make ranges must bound their
+// number.
 package rangeset

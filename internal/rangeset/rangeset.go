@@ -15,7 +15,7 @@ type Range struct{ Start, End uint64 }
 func (r Range) Len() uint64 { return r.End - r.Start }
 
 // A Set is a set of integers. Its ranges ascend, are not empty, do not overlap and do not touch. The zero value is the
-// empty set. The slice may be read, and cut to s[:0] to empty the set while keeping its memory.
+// empty set. The slice may be read, and cut to s[:0] to empty the set while keeping its memory, or most of it.
 type Set []Range
 
 // Add adds the integers from start up to, not including, end.
@@ -48,35 +48,49 @@ func (s *Set) Remove(start, end uint64) {
 		return
 	}
 	i := s.search(start)
-	for i < len(*s) && (*s)[i].Start < end {
-		r := (*s)[i]
-		switch {
-		case r.End == start: // touches only
-			i++
-		case r.Start < start && r.End > end:
-			(*s)[i].End = start
-			*s = slices.Insert(*s, i+1, Range{end, r.End})
-			return
-		case r.Start < start:
-			(*s)[i].End = start
-			i++
-		case r.End > end:
-			(*s)[i].Start = end
-			return
-		default:
-			*s = slices.Delete(*s, i, i+1)
-		}
+	if i < len(*s) && (*s)[i].End == start { // touches only
+		i++
 	}
+	if i == len(*s) || (*s)[i].Start >= end {
+		return
+	}
+	if r := &(*s)[i]; r.Start < start {
+		if r.End > end {
+			after := Range{end, r.End}
+			r.End = start
+			*s = slices.Insert(*s, i+1, after)
+			return
+		}
+		r.End = start
+		i++
+	}
+	j := i
+	for j < len(*s) && (*s)[j].End <= end {
+		j++
+	}
+	if j < len(*s) && (*s)[j].Start < end {
+		(*s)[j].Start = end
+	}
+	if i == 0 && len(*s)-j >= large {
+		*s = (*s)[j:] // a large set that is used up from its front is not moved each time
+		return
+	}
+	*s = slices.Delete(*s, i, j)
 }
+
+// large is how many ranges are worth more than the memory in front of them.
+const large = 64
 
 // search returns the index of the first range that ends at or after v.
 func (s *Set) search(v uint64) int {
 	// Changes happen near the end more often than not.
 	i := len(*s)
-	for i > 0 && (*s)[i-1].End >= v {
-		i--
+	for least := max(i-8, 0); i > least; i-- {
+		if (*s)[i-1].End < v {
+			return i
+		}
 	}
-	return i
+	return sort.Search(i, func(k int) bool { return (*s)[k].End >= v })
 }
 
 // Contains reports whether v is in the set.
@@ -102,13 +116,24 @@ func (s Set) Covers(start, end uint64) bool {
 	return i >= 0 && end <= s[i].End
 }
 
+// Within returns the ranges of the set that hold any of the integers from start up to, not including, end. It aliases s.
+func (s Set) Within(start, end uint64) Set {
+	i := max(s.at(start), 0)
+	if i < len(s) && s[i].End <= start {
+		i++
+	}
+	j := i
+	for j < len(s) && s[j].Start < end {
+		j++
+	}
+	return s[i:j]
+}
+
 // Count returns how many integers from start up to, not including, end are in the set.
 func (s Set) Count(start, end uint64) uint64 {
 	var n uint64
-	for _, r := range s {
-		if lo, hi := max(r.Start, start), min(r.End, end); lo < hi {
-			n += hi - lo
-		}
+	for _, r := range s.Within(start, end) {
+		n += min(r.End, end) - max(r.Start, start)
 	}
 	return n
 }

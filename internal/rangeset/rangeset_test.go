@@ -31,7 +31,54 @@ func TestAgainstModel(t *testing.T) {
 	}
 }
 
+// TestLargeAgainstModel does so with many ranges, of which those at the front go first.
+func TestLargeAgainstModel(t *testing.T) {
+	const size = 1500
+	r := rand.New(rand.NewPCG(1, 2))
+	var s Set
+	var model [size]bool
+	for step := range 4000 {
+		a := r.Uint64N(size)
+		b := a + 1
+		add := r.IntN(2) > 0
+		switch {
+		case step%1000 > 900: // from the front
+			a, add = 0, false
+			if len(s) > 0 {
+				b = s[0].Start + 1 + r.Uint64N(4)
+			}
+		case r.IntN(100) == 0:
+			b = a + r.Uint64N(20)
+		}
+		b = min(b, size)
+		if add {
+			s.Add(a, b)
+		} else {
+			s.Remove(a, b)
+		}
+		for i := a; i < b; i++ {
+			model[i] = add
+		}
+		if step%100 == 0 || step%1000 > 900 {
+			lo := r.IntN(size - 40)
+			checkRanges(t, s, model[:])
+			checkWithin(t, s, model[:], lo, lo+40)
+			checkWithin(t, s, model[:], 0, 40)
+		}
+	}
+	if len(s) < 2*large {
+		t.Errorf("%d ranges at the end; the test wants many", len(s))
+	}
+}
+
 func check(t *testing.T, s Set, model []bool) {
+	t.Helper()
+	checkRanges(t, s, model)
+	checkWithin(t, s, model, 0, len(model))
+}
+
+// checkRanges compares s as a whole with a model.
+func checkRanges(t *testing.T, s Set, model []bool) {
 	t.Helper()
 	for i, r := range s {
 		if r.Start >= r.End || i > 0 && r.Start <= s[i-1].End {
@@ -50,9 +97,14 @@ func check(t *testing.T, s Set, model []bool) {
 	if got := s.Size(); got != n {
 		t.Fatalf("size of %v = %d, want %d", s, got, n)
 	}
-	for a := range model {
+}
+
+// checkWithin compares what s says about parts of [lo, hi) with a model.
+func checkWithin(t *testing.T, s Set, model []bool, lo, hi int) {
+	t.Helper()
+	for a := lo; a < hi; a++ {
 		all, some := true, uint64(0)
-		for b := a; b < len(model); b++ {
+		for b := a; b < hi; b++ {
 			if s.Covers(uint64(a), uint64(b)) != all {
 				t.Fatalf("%v covers [%d,%d): %v, want %v", s, a, b, !all, all)
 			}
