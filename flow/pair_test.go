@@ -152,7 +152,7 @@ func (p *pair) send(s *side, pn uint64, data []byte) {
 	}
 	l := s.link
 	if s.filter != nil && s.filter(pn, data) || p.rand.Float64() < l.loss || l.mtu > 0 && len(data)+overhead > l.mtu ||
-		l.burst != nil && l.burst.lose(p.rand) {
+		l.burst != nil && l.burst.lose(p.now, p.rand) {
 		l.drops++
 		return
 	}

@@ -18,14 +18,20 @@ type bursts struct {
 	end   float64 // and that it ends before the next; the mean length is 1/end
 	dense float64 // part lost within a run
 	bad   bool
+	at    time.Time // of the last packet
 }
+
+// burstTime is for how long a run lasts when nothing is sent: whatever disturbs the air passes.
+const burstTime = time.Second
 
 // burstLoss returns a model that loses the given part of the packets on average, in runs of the given mean length.
 func burstLoss(part, length float64) *bursts {
 	return &bursts{begin: part / (1 - part) / length, end: 1 / length, dense: 1}
 }
 
-func (b *bursts) lose(rnd *rand.Rand) bool {
+func (b *bursts) lose(now time.Time, rnd *rand.Rand) bool {
+	b.bad = b.bad && now.Sub(b.at) < burstTime
+	b.at = now
 	if b.bad {
 		b.bad = rnd.Float64() >= b.end
 	} else {
@@ -189,7 +195,7 @@ func TestNetwork(t *testing.T) {
 	b, lost, runs, last := burstLoss(0.1, 8), 0, 0, false
 	const n = 200_000
 	for range n {
-		now := b.lose(rnd)
+		now := b.lose(epoch, rnd)
 		if now {
 			lost++
 			if !last {
