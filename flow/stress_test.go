@@ -263,7 +263,10 @@ func TestEverythingAtOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			forever("Send", func(ctx context.Context) error { _, err := quiet.Send(ctx, stressData); return err })
-			forever("SendFrom", func(ctx context.Context) error { _, err := quiet.SendFrom(ctx, bytes.NewReader(stressData)); return err })
+			forever("SendFrom", func(ctx context.Context) error {
+				_, err := quiet.SendFrom(ctx, bytes.NewReader(stressData))
+				return err
+			})
 			forever("WaitWritable", quiet.WaitWritable)
 			forever("Close", quiet.Close)
 			forever("AcceptReturn", func(ctx context.Context) error { _, err := quiet.AcceptReturn(ctx); return err })

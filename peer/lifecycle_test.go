@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-98f0d4c2/runnel/flow"
 	"github.com/seed-98f0d4c2/runnel/internal/seal"
 	"github.com/seed-98f0d4c2/runnel/peer"
 	"github.com/seed-98f0d4c2/runnel/peer/peertest"
@@ -145,6 +146,39 @@ func TestReadyOfEndedSession(t *testing.T) {
 		<-a.Done()
 		if err := a.Ready(t.Context()); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("ready: %v, want why the session ended", err)
+		}
+	})
+}
+
+// A message that waits for the session to be established is given up when its deadline has come.
+func TestDeadlineBeforeTheSessionStands(t *testing.T) {
+	const deadline = 10 * time.Millisecond // long before it turns out that nobody is there
+	bubble(t, func(t *testing.T) {
+		n := peertest.New(t, &peertest.Config{OneWay: 20 * time.Millisecond, NoRelay: true})
+		alice := n.Endpoint(peertest.Public, nil)
+		stranger, err := signaling.GenerateKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := alice.DialEarly(peer.Target{ID: signaling.IDFromKey(stranger)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := s.OpenFlow("note", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+		start := time.Now()
+		r, err := f.Send(t.Context(), []byte("hello"), flow.FinishWithin(deadline))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Wait(t.Context()); r.Reason() != flow.FinishDeadline {
+			t.Errorf("%v, want it to be given up at its deadline", err)
+		}
+		if got, want := time.Since(start), deadline; got != want {
+			t.Errorf("given up after %v, want %v", got, want)
 		}
 	})
 }

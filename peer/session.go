@@ -325,7 +325,7 @@ func (s *Session) nextTimeout() time.Time {
 		if s.at != nil {
 			next = earliest(next, s.at.resendAt)
 		}
-		return next
+		return earliest(next, s.mux.NextTimeout()) // deadlines of what waits to be sent
 	case phaseLinger, phaseGone:
 		return next
 	case phaseKeyed:
@@ -353,6 +353,7 @@ func (s *Session) handleTimeouts(now time.Time) {
 		if s.at != nil && due(s.at.resendAt) {
 			s.resendOffer(now)
 		}
+		s.mux.HandleTimeout(now) // nothing can be sent, but what is queued may have to be given up
 		return
 	case phaseLinger:
 		if due(s.closeAt.over) {
