@@ -303,3 +303,24 @@ func TestZeroValues(t *testing.T) {
 		t.Errorf("with options that say nothing: %v", err)
 	}
 }
+
+// TestSupersedeOfAParent sends a message after the one it takes the place of, which takes it along.
+func TestSupersedeOfAParent(t *testing.T) {
+	m := NewMux(nil)
+	defer m.Close(epoch, errTestOver)
+	s, err := m.Open("", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r *Receipt
+	for range 3 {
+		if r, err = s.TrySend(nil, Supersede(1), After(r)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.HandleTimeout(epoch)
+	wantReason(t, r, ParentAbandoned)
+	if st := s.Stats(); st.Queued != 0 || st.AllAbandoned() != 3 {
+		t.Errorf("%d queued, %d abandoned, want none and all 3", st.Queued, st.AllAbandoned())
+	}
+}

@@ -33,8 +33,8 @@ const (
 	optionSupersede
 )
 
-// StartWithin abandons the message if not one byte of it has been sent d after Send took it. The time for which Send
-// blocked does not count. Zero or less means no such limit, also if Options.StartWithin sets one.
+// StartWithin abandons the message if not one byte of it has been sent d after Send took it, reckoned from when the
+// session's loop hears of it, which is at once unless it is busy. The time for which Send blocked does not count. Zero or less means no such limit, also if Options.StartWithin sets one.
 func StartWithin(d time.Duration) SendOption { return SendOption{kind: optionStart, value: int64(d)} }
 
 // FinishWithin abandons the message if the peer has not acknowledged all of it d after Send took it. Nothing of it is
@@ -57,6 +57,8 @@ func After(parent *Receipt) SendOption { return SendOption{kind: optionAfter, pa
 // Supersede makes the message a newer state of what key stands for. An older message of the flow with the same key is
 // abandoned: at once if nothing of it has been sent; otherwise when some of it would have to be sent again. So the rest
 // of one that has been begun is still sent, once, and a path that is slower than the updates still delivers some.
+//
+// A message that is also sent After the one it takes the place of is given up along with it.
 func Supersede(key uint64) SendOption { return SendOption{kind: optionSupersede, value: int64(key)} }
 
 // maxParents is how many messages one message may depend on.

@@ -150,10 +150,10 @@ type Config struct {
 	// limits them. If zero, the default of 16 MiB is used; if less than RecvWindow, the window does not grow.
 	MaxRecvWindow int
 
-	// SessionWindow bounds what of all flows together is received and unread, in bytes; the buffers it is in may
-	// take twice as much, and three times if messages are tiny. While it is exhausted no flow makes progress. What the peer is granted starts at one
-	// and a half times MaxMessage plus 1 MiB, without which the largest message could never arrive, and grows up to
-	// SessionWindow as flows' windows do. If zero or negative, the default of 64 MiB is used.
+	// SessionWindow bounds what of all flows together is received and unread, in bytes; the memory it is in may be
+	// twice as much, and four times if messages are tiny. While it is exhausted no flow makes progress. What the peer
+	// is granted starts at one and a half times MaxMessage plus 1 MiB, without which the largest message could never
+	// arrive, and grows up to SessionWindow as flows' windows do. If zero or negative, the default of 64 MiB is used.
 	SessionWindow int
 
 	// MaxMessage is the largest message sent or received, in bytes. If zero or negative, 16 MiB; above 1 GiB, 1 GiB.

@@ -25,7 +25,6 @@ type stress struct {
 	senders   []*Sender
 	receivers []*Receiver
 	receipts  []*Receipt
-	waits     sync.WaitGroup
 }
 
 func add[T any](st *stress, to *[]T, v T) {
