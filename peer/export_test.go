@@ -4,6 +4,7 @@
 package peer
 
 import (
+	"context"
 	"crypto/ed25519"
 	"net/netip"
 	"time"
@@ -69,3 +70,9 @@ func Conditioned(e *Endpoint, b []byte) bool {
 	}
 	return c.take(sending, b, len(b), netip.AddrPort{}, wire.NotECT)
 }
+
+// Queued returns how many bytes of memory hold packets for the sessions of s's endpoint.
+func (s *Session) Queued() int64 { return s.e.queued.Load() }
+
+// CloseEndpoint closes the endpoint of s.
+func (s *Session) CloseEndpoint(ctx context.Context) error { return s.e.Close(ctx) }
