@@ -25,7 +25,9 @@ const (
 	// ackDelayPart is the part of a round trip for which an acknowledgement may be put off.
 	ackDelayPart = 4
 
-	// minAckDelay is the least time an acknowledgement is put off; timers are no finer.
+	// minAckDelay is the least time an acknowledgement is put off; timers are no finer. More (5 and 25 ms were tried) saves no
+	// processor time that can be measured, even with 40000 round trips a second, and lone messages are known to have arrived
+	// that much later.
 	minAckDelay = time.Millisecond
 
 	// rideAlong is how many acknowledgements in a row must have gone along with data before they are trusted to. Then they
