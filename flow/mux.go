@@ -32,6 +32,7 @@ type Mux struct {
 	readySenders   []*Sender
 	readyReceivers []*Receiver
 	asks           map[*Receipt]ask
+	asked          []*Receipt    // its keys, in the order of asking
 	dirty          atomic.Bool   // there is something in the ready lists or asks
 	readBytes      atomic.Uint64 // credit freed by reading since the loop last looked
 	peerMaxMessage atomic.Int64  // largest message the peer takes; zero: not known yet
@@ -241,8 +242,8 @@ func (m *Mux) collect() {
 	m.dirty.Store(false)
 	m.takenSenders, m.readySenders = m.readySenders, m.takenSenders[:0]
 	m.takenReceivers, m.readyReceivers = m.readyReceivers, m.takenReceivers[:0]
-	asks := m.asks
-	m.asks = nil
+	asks, asked := m.asks, m.asked
+	m.asks, m.asked = nil, nil
 	m.mu.Unlock()
 	for i, s := range m.takenSenders {
 		m.collectSender(s)
@@ -252,8 +253,8 @@ func (m *Mux) collect() {
 		m.collectReceiver(r)
 		m.takenReceivers[i] = nil
 	}
-	for r, a := range asks {
-		m.grant(r, a)
+	for _, r := range asked {
+		m.grant(r, asks[r])
 	}
 	m.recvConsumed += m.readBytes.Swap(0)
 	m.updateSessionLimits()

@@ -121,7 +121,10 @@ func (r *Receipt) ask(change func(*ask)) {
 	if m.asks == nil {
 		m.asks = make(map[*Receipt]ask)
 	}
-	a := m.asks[r]
+	a, again := m.asks[r]
+	if !again {
+		m.asked = append(m.asked, r)
+	}
 	change(&a)
 	m.asks[r] = a
 	m.dirty.Store(true)
