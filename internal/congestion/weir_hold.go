@@ -30,6 +30,7 @@ const (
 	holdStepPart = 1.0 / 16
 	stepPart     = 1.0 / 8
 	yieldPart    = 1.0 / 64
+	yieldStep    = 1.0 / 4
 	probeRTTCut  = 0.75 // when the base delay has not been seen for long
 )
 
@@ -116,6 +117,9 @@ func (c *weir) hold(now time.Time, a *Ack, acked float64, ended bool) {
 // takes the room of the other, but little of the window.
 func (c *weir) firstStep() float64 {
 	r := math.Sqrt(float64(c.rest()) / float64(holdStepTime))
+	if c.yielding() {
+		return yieldStep * r // or what is taken off at a cut is back before the other one has had it
+	}
 	return min(r, max(holdStepPart*c.window/c.packet, 1))
 }
 
