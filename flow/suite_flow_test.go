@@ -195,7 +195,7 @@ func TestFarCloseWithUnreadData(t *testing.T) {
 			}
 			r := p.accept(p.b)
 			p.run(200 * ms)
-			want, wantErr := n, error(io.EOF)
+			want, wantErr := n, io.EOF
 			switch end {
 			case "close":
 				if err := p.closeFlow(f); err != nil {

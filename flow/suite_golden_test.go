@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,8 +94,8 @@ func describe(t wire.ChunkType, body []byte) string {
 			return err.Error()
 		}
 		var ranges []string
-		for i := len(a.Ranges) - 1; i >= 0; i-- {
-			if r := a.Ranges[i]; r.End-r.Start > 1 {
+		for _, r := range slices.Backward(a.Ranges) {
+			if r.End-r.Start > 1 {
 				ranges = append(ranges, fmt.Sprintf("%d-%d", r.Start, r.End-1))
 			} else {
 				ranges = append(ranges, fmt.Sprint(r.Start))

@@ -27,7 +27,6 @@ type promise struct {
 	key           uint64
 	hasKey        bool
 	withdrawn     bool
-	touched       bool // its deadlines may have been changed after it was begun
 
 	begun    bool
 	times    []uint8 // each byte was sent, if that matters

@@ -35,7 +35,7 @@ func TestSameAgain(t *testing.T) {
 		return [sha256.Size]byte(sum.Sum(nil))
 	}
 	for seed := range uint64(25) {
-		if run(1000+seed) != run(1000+seed) {
+		if first, again := run(1000+seed), run(1000+seed); first != again {
 			t.Errorf("seed %d: other packets the second time", seed)
 		}
 	}
