@@ -19,7 +19,7 @@ const (
 // setQuiet says how quiet it is after a round. more says that the round has not done everything.
 func (s *Session) setQuiet(more bool) {
 	var q uint32
-	if !more && s.phase == phaseReady && !s.watched {
+	if !more && s.phase == phaseReady && s.at == nil && !s.watched { // the end of a setup takes its time
 		if !s.mux.Busy() {
 			q |= quietReceive
 			if s.mux.InFlight() == 0 {
@@ -46,9 +46,20 @@ func (s *Session) received(size int) {
 	}
 }
 
+// hasPosted says whether others have posted work.
+func (s *Session) hasPosted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.posted) > 0
+}
+
 // rush does a round unless somebody else is at it, and reports whether it did.
 func (s *Session) rush() bool {
 	if !s.own.TryLock() {
+		return false
+	}
+	if s.hasPosted() { // it may take its time, and we may be reading for all sessions
+		s.own.Unlock()
 		return false
 	}
 	gone := s.phase == phaseGone
