@@ -57,7 +57,7 @@ func run(p *pipe, spec *Spec) error {
 	ctx, cancel := context.WithTimeout(context.Background(), connectTime+2*spec.Settle)
 	defer cancel()
 	s := &side{pipe: p, spec: spec, t: t}
-	env := transport.Env{Local: spec.Local, Signal: p}
+	env := transport.Env{Local: spec.Local, Signal: p, EventLog: spec.EventLog}
 	if spec.Job == Idle {
 		return s.idle(ctx, env)
 	}
@@ -74,6 +74,8 @@ func (s *side) kind() transport.Kind {
 	switch s.spec.Job {
 	case Messages:
 		return transport.Messages
+	case Buffered:
+		return transport.Buffered
 	case Ping:
 		return transport.Ping
 	}

@@ -17,12 +17,12 @@ func (s *side) send() error {
 		return err
 	}
 	r := Result{Start: now()}
-	end := time.NewTimer(s.spec.Duration)
+	end := time.NewTimer(s.spec.WarmUp + s.spec.Duration)
 	var over atomic.Bool
 	var bytes, messages atomic.Uint64
 	pinged := make(chan []float64, 1)
 	if s.spec.Job == Ping {
-		go func() { pinged <- s.ping(&over, &messages) }()
+		go func() { pinged <- s.ping(&over, r.Start+s.spec.WarmUp) }()
 	} else {
 		go s.flood(&over, &bytes, &messages)
 	}
@@ -62,9 +62,13 @@ func (s *side) flood(over *atomic.Bool, bytes, messages *atomic.Uint64) {
 	_ = s.main.Flush() // the rest, if there is somebody left to take it
 }
 
-// ping sends one message after the other and returns how long each took to come back, in microseconds.
-func (s *side) ping(over *atomic.Bool, messages *atomic.Uint64) []float64 {
-	var micros []float64
+// manyPings is room for more round trips than there will be, so that none of them waits for memory.
+const manyPings = 1 << 19
+
+// ping sends one message after the other and returns how long each took to come back, in microseconds, from a time on.
+// The other side's part is echo, a goroutine that reads and answers, for every transport.
+func (s *side) ping(over *atomic.Bool, from time.Duration) []float64 {
+	micros := make([]float64, 0, manyPings)
 	b, buf := make([]byte, s.spec.Size), make([]byte, s.spec.Size)
 	for !over.Load() {
 		start := now()
@@ -79,8 +83,9 @@ func (s *side) ping(over *atomic.Bool, messages *atomic.Uint64) []float64 {
 			s.fail("pinging", err)
 			return micros
 		}
-		micros = append(micros, float64(now()-start)/1e3)
-		messages.Add(1)
+		if start >= from {
+			micros = append(micros, float64(now()-start)/1e3)
+		}
 	}
 	return micros
 }

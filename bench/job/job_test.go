@@ -57,7 +57,10 @@ func TestBulkWithVoice(t *testing.T) {
 }
 
 func TestPing(t *testing.T) {
-	o := outcome(t, Spec{Transport: "udp", Job: Ping, Size: 64, Duration: 50 * time.Millisecond})
+	o := outcome(t, Spec{Transport: "udp", Job: Ping, Size: 64, Duration: 50 * time.Millisecond, WarmUp: 20 * time.Millisecond})
+	if d := o.Client.End - o.Client.Start; d < 70*time.Millisecond {
+		t.Errorf("it took %v, want the warm-up and the duration", d)
+	}
 	if c := o.Client; c.Messages == 0 || c.MicrosP50 <= 0 || c.MicrosP99 < c.MicrosP50 {
 		t.Errorf("%d round trips, p50 %v µs, p99 %v µs", c.Messages, c.MicrosP50, c.MicrosP99)
 	}

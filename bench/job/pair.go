@@ -147,7 +147,7 @@ func (c *child) await(ctx context.Context, k kind) (message, error) {
 
 // Run starts the client's sending and returns when its time is over.
 func (p *Pair) Run(ctx context.Context) (*Outcome, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.spec.Duration+2*p.spec.Settle+connectTime)
+	ctx, cancel := context.WithTimeout(ctx, p.spec.WarmUp+p.spec.Duration+2*p.spec.Settle+connectTime)
 	defer cancel()
 	for _, c := range []*child{p.server, p.client} {
 		if err := c.send(message{Kind: kindStart}); err != nil {

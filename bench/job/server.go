@@ -24,7 +24,7 @@ func (s *side) serve() error {
 	switch {
 	case s.spec.Job == Ping:
 		go s.echo()
-	case s.spec.Job == Messages:
+	case s.spec.Job == Messages || s.spec.Job == Buffered:
 		go s.count(&r)
 	default:
 		go s.sink(&r)

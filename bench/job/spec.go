@@ -14,7 +14,8 @@ type Job string
 // The jobs of a pair of processes.
 const (
 	Bulk     Job = "bulk"     // one channel, chunks of Spec.Size bytes
-	Messages Job = "messages" // messages of Spec.Size bytes, as many as possible
+	Messages Job = "messages" // messages of Spec.Size bytes, as many as possible, each sent at once
+	Buffered Job = "buffered" // the same behind a buffer
 	Ping     Job = "ping"     // messages of Spec.Size bytes there and back, one after the other
 	Idle     Job = "idle"     // Spec.Count connections that do nothing
 )
@@ -27,8 +28,10 @@ type Spec struct {
 	Local     netip.Addr
 	Size      int           // bytes of a chunk or message
 	Duration  time.Duration // of the client's sending
+	WarmUp    time.Duration // with Ping: before it, and not counted
 	Voice     bool          // with Bulk: a voice flow beside it
 	Count     int           // with Idle: connections
+	EventLog  string        // directory for event logs, if the transport writes them; empty for none
 	Settle    time.Duration // with Idle: before counting, for what establishing a connection has started to end
 }
 
@@ -53,7 +56,7 @@ type Result struct {
 	Heap            uint64        // bytes in use, stacks included: with Idle, for each connection
 	Goroutines      float64       // with Idle: for each connection
 
-	// Micros are the percentiles 50 and 99 of the round trips of Ping.
+	// Micros are the percentiles 50 and 99 of the round trips of Ping, those of the warm-up left out.
 	MicrosP50, MicrosP99 float64
 
 	Series []uint64 `json:",omitempty"` // bytes received in each Step after Start

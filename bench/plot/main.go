@@ -1,30 +1,30 @@
 // Copyright 2026 The Runnel Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Plot draws what went on over the link in a report of compare, one picture for each job and loss:
+// Plot draws what went on over the link in a report of compare, for one job and loss:
 //
-//	go run ./cmd/compare --jobs link-voice,link-drop --transports runnel,quic-go --out runs.json
+//	go run ./cmd/compare --jobs link-voice,link-drop --transports runnel,quic-go,tls --out runs.json
 //	go run ./plot --in runs.json --out ../docs/img
 //
-// makes ../docs/img/link-voice-0.png and so on: how much the link carried, how long packets waited in the link's buffer, and how
-// late voice was, over time, a line for each transport. Of several runs it shows the first.
+// makes ../docs/img/link-rate.png, how much the link carried, link-queue.png, how long packets waited in its buffer, and
+// link-voice.png, how long voice took, over time and for each transport. Jobs without voice have no third picture.
 package main
 
 import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 )
 
 // A report is what this program needs of a report of compare.
 type report struct {
-	Transports []string
-	Records    []record
+	Link    string
+	Records []record
 }
 
 type record struct {
@@ -39,6 +39,15 @@ type series struct{ Rate, Wait, Voice []point }
 
 type point [2]float64
 
+// A choice says which records are drawn.
+type choice struct {
+	job        string
+	percent    float64 // loss
+	run        int
+	only       []string // names of pictures; all if empty
+	transports []string // all if empty; the order in which they are named otherwise
+}
+
 func main() {
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "plot:", err)
@@ -47,14 +56,21 @@ func main() {
 }
 
 func run(args []string) error {
+	var c choice
 	fs := flag.NewFlagSet("plot", flag.ContinueOnError)
 	in := fs.String("in", "", "report of compare, in JSON")
 	out := fs.String("out", ".", "directory for the pictures")
+	only := fs.String("only", "", "pictures to draw, by comma: rate, queue, voice; all if empty")
+	prefix := fs.String("prefix", "link", "what the names of the pictures begin with")
+	fs.StringVar(&c.job, "job", "link-voice", "job to show")
+	fs.Float64Var(&c.percent, "loss", 0, "loss to show, percent")
 	transports := fs.String("transports", "", "transports to show, by comma; all if empty")
-	n := fs.Int("run", 1, "run to show")
+	fs.IntVar(&c.run, "run", 1, "run to show")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
+	comma := func(r rune) bool { return r == ',' }
+	c.transports, c.only = strings.FieldsFunc(*transports, comma), strings.FieldsFunc(*only, comma)
 	b, err := os.ReadFile(*in)
 	if err != nil {
 		return err
@@ -66,12 +82,12 @@ func run(args []string) error {
 	if err := os.MkdirAll(*out, 0o755); err != nil {
 		return err
 	}
-	pictures := group(rep, *n-1, strings.FieldsFunc(*transports, func(r rune) bool { return r == ',' }))
+	pictures := rep.pictures(c)
 	if len(pictures) == 0 {
-		return fmt.Errorf("%s: run %d has no time series: they come from jobs over the link", *in, *n)
+		return fmt.Errorf("%s: no such time series of %s at %g %% loss in run %d", *in, c.job, c.percent, c.run)
 	}
 	for _, p := range pictures {
-		name := filepath.Join(*out, p.name+".png")
+		name := filepath.Join(*out, *prefix+"-"+p.name+".png")
 		if err := p.draw(name); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -80,32 +96,68 @@ func run(args []string) error {
 	return nil
 }
 
-// A picture is what one job at one loss looked like.
+// A picture is one figure over time.
 type picture struct {
-	name, title string
-	lines       []line
+	name, title, label string
+	dots               bool // each point for itself
+	lines              []line
 }
 
 type line struct {
 	transport string
-	*series
+	points    []point
 }
 
-// group sorts one run's records into pictures, in their order.
-func group(rep report, run int, transports []string) (pictures []*picture) {
-	for _, rec := range rep.Records {
-		if rec.Series == nil || rec.Run != run || len(transports) > 0 && !slices.Contains(transports, rec.Transport) {
-			continue
+// doing says what the jobs do, in the titles.
+var doing = map[string]string{
+	"link-bulk":  "bulk",
+	"link-voice": "bulk and voice",
+	"link-drop":  "bulk, the link at a quarter from 10 to 20 s",
+}
+
+// pictures sorts the records that were chosen into pictures.
+func (r *report) pictures(c choice) (pictures []*picture) {
+	what := doing[c.job]
+	if what == "" {
+		what = c.job
+	}
+	what += " over " + r.Link
+	if c.percent > 0 {
+		what += fmt.Sprintf(", %g %% loss", c.percent)
+	}
+	for _, p := range []struct {
+		picture
+		points func(*series) []point
+	}{
+		{picture{name: "rate", title: "What the link carries: " + what, label: "rate, Mbit/s"}, func(s *series) []point { return s.Rate }},
+		{picture{name: "queue", title: "Wait in the link's buffer: " + what, label: "queueing delay, ms"}, func(s *series) []point { return s.Wait }},
+		{picture{name: "voice", title: "Voice, one way: " + what, label: "latency, ms", dots: true}, func(s *series) []point { return s.Voice }},
+	} {
+		for _, rec := range r.chosen(c) {
+			if points := p.points(rec.Series); len(points) > 0 {
+				p.lines = append(p.lines, line{rec.Transport, points})
+			}
 		}
-		name := rec.Job + "-" + strconv.FormatFloat(rec.Loss*100, 'g', -1, 64)
-		i := slices.IndexFunc(pictures, func(p *picture) bool { return p.name == name })
-		if i < 0 {
-			i = len(pictures)
-			pictures = append(pictures, &picture{
-				name: name, title: fmt.Sprintf("%s, %g %% loss", rec.Job, rec.Loss*100),
-			})
+		if len(p.lines) > 0 && (len(c.only) == 0 || slices.Contains(c.only, p.name)) {
+			pictures = append(pictures, &p.picture)
 		}
-		pictures[i].lines = append(pictures[i].lines, line{rec.Transport, rec.Series})
 	}
 	return pictures
+}
+
+// chosen returns the records to draw, in the order of the transports.
+func (r *report) chosen(c choice) (recs []record) {
+	for _, rec := range r.Records {
+		if rec.Series == nil || rec.Job != c.job || rec.Run != c.run-1 || math.Abs(rec.Loss*100-c.percent) > 1e-9 ||
+			len(c.transports) > 0 && !slices.Contains(c.transports, rec.Transport) {
+			continue
+		}
+		recs = append(recs, rec)
+	}
+	if len(c.transports) > 0 {
+		slices.SortStableFunc(recs, func(a, b record) int {
+			return slices.Index(c.transports, a.Transport) - slices.Index(c.transports, b.Transport)
+		})
+	}
+	return recs
 }

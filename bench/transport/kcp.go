@@ -12,7 +12,8 @@ import (
 )
 
 var kcpFast = &Transport{
-	Name: "kcp-go",
+	Name:   "kcp-go",
+	Stream: true,
 	About: "AES-128 in its CFB mode (it has no GCM), a key known beforehand, no FEC; NoDelay(1, 10, 2, 1), which is its " +
 		"fastest setting and has no congestion control, windows of 1024 packets, no write delay, ACKs at once, stream " +
 		"mode; a connection for each channel",

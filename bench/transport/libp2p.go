@@ -18,7 +18,7 @@ import (
 
 var libp2pQUIC = &Transport{
 	Name: "libp2p",
-	Idle: true,
+	Idle: true, Stream: true,
 	About: "hosts with the quic-v1 transport alone, no relay, no metrics, defaults otherwise; " +
 		"a stream, with a protocol ID of its own, for each channel",
 	Module: "github.com/libp2p/go-libp2p",

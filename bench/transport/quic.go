@@ -18,6 +18,7 @@ const quicModule = "github.com/quic-go/quic-go"
 var quicStreams = &Transport{
 	Name:      "quic-go",
 	Idle:      true,
+	Stream:    true,
 	About:     "a connection with default settings, a stream for each channel",
 	Module:    quicModule,
 	Listen:    func(ctx context.Context, env Env) (Listener, error) { return quicListen(env, false) },

@@ -14,35 +14,49 @@ import (
 	"github.com/seed-98f0d4c2/runnel/peer"
 )
 
-var runnel = &Transport{
-	Name: "runnel",
-	Idle: true,
-	About: "sessions dialled at a known address; a flow for each channel, defaults everywhere; " +
-		"bulk at priority Bulk, a message for each write, voice at Immediate, in order of arrival, " +
-		"given up after 150 ms",
-	Module: Ours,
-	Listen: func(ctx context.Context, env Env) (Listener, error) {
-		ep, err := runnelEndpoint(ctx, env)
-		if err != nil {
-			return nil, err
-		}
-		b, err := json.Marshal(runnelHello{ep.ID(), ep.LocalAddrs()})
-		if err != nil {
-			return nil, err
-		}
-		return runnelListener{ep}, env.Signal.Send(b)
-	},
-	NewDialer: func(ctx context.Context, env Env) (Dialer, error) {
-		b, err := env.Signal.Recv(ctx)
-		if err != nil {
-			return nil, err
-		}
-		var to runnelHello
-		if err := json.Unmarshal(b, &to); err != nil {
-			return nil, err
-		}
-		return &runnelDialer{env, peer.Target{ID: to.ID, Addrs: to.Addrs}}, nil
-	},
+var runnel = runnelWith("runnel", "sessions dialled at a known address; a flow for each channel, defaults everywhere; "+
+	"bulk at priority Bulk, a message for each write, voice at Immediate, in order of arrival, "+
+	"given up after 150 ms; where others have a buffer, one before a Stream", nil)
+
+// Variants, to see what the controller does.
+var (
+	runnelCUBIC = variant(runnelWith("runnel-cubic", "with flow.NewCUBIC as its controller", flow.NewCUBIC))
+	runnelReno  = variant(runnelWith("runnel-newreno", "with flow.NewReno as its controller", flow.NewReno))
+)
+
+func variant(t *Transport) *Transport {
+	t.Variant = "runnel"
+	return t
+}
+
+// runnelWith returns Runnel with a controller, nil being the default.
+func runnelWith(name, about string, controller func(maxPacket int) flow.Controller) *Transport {
+	return &Transport{
+		Name: name, About: about, Module: Ours,
+		Idle: true, Stream: true,
+		Listen: func(ctx context.Context, env Env) (Listener, error) {
+			ep, err := runnelEndpoint(ctx, env, controller)
+			if err != nil {
+				return nil, err
+			}
+			b, err := json.Marshal(runnelHello{ep.ID(), ep.LocalAddrs()})
+			if err != nil {
+				return nil, err
+			}
+			return runnelListener{ep}, env.Signal.Send(b)
+		},
+		NewDialer: func(ctx context.Context, env Env) (Dialer, error) {
+			b, err := env.Signal.Recv(ctx)
+			if err != nil {
+				return nil, err
+			}
+			var to runnelHello
+			if err := json.Unmarshal(b, &to); err != nil {
+				return nil, err
+			}
+			return &runnelDialer{env, controller, peer.Target{ID: to.ID, Addrs: to.Addrs}}, nil
+		},
+	}
 }
 
 type runnelHello struct {
@@ -50,12 +64,17 @@ type runnelHello struct {
 	Addrs []netip.AddrPort
 }
 
-func runnelEndpoint(ctx context.Context, env Env) (*peer.Endpoint, error) {
-	return peer.Listen(ctx, &peer.Config{
+func runnelEndpoint(ctx context.Context, env Env, controller func(int) flow.Controller) (*peer.Endpoint, error) {
+	cfg := &peer.Config{
 		ListenAddr: netip.AddrPortFrom(env.Local, 0),
 		Loopback:   env.Local.IsLoopback(),
 		Backlog:    4096,
-	})
+		Controller: controller,
+	}
+	if env.EventLog != "" {
+		cfg.EventLog = peer.EventLogDir(env.EventLog)
+	}
+	return peer.Listen(ctx, cfg)
 }
 
 type runnelListener struct{ ep *peer.Endpoint }
@@ -72,12 +91,13 @@ func (l runnelListener) Close() error { return closeRunnel(l.ep) }
 
 // A runnelDialer has an endpoint for each connection, since two endpoints have but one session.
 type runnelDialer struct {
-	env Env
-	to  peer.Target
+	env        Env
+	controller func(int) flow.Controller
+	to         peer.Target
 }
 
 func (d *runnelDialer) Dial(ctx context.Context) (Conn, error) {
-	ep, err := runnelEndpoint(ctx, d.env)
+	ep, err := runnelEndpoint(ctx, d.env, d.controller)
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +124,13 @@ type runnelConn struct {
 }
 
 func (c *runnelConn) Open(_ context.Context, k Kind) (Channel, error) {
+	if k == Buffered {
+		st, err := c.s.OpenStream(k.String())
+		if err != nil {
+			return nil, err
+		}
+		return newStreamChannel(st, k), nil
+	}
 	out, err := c.s.OpenFlow(k.String(), runnelFlowOptions(k))
 	if err != nil {
 		return nil, err
@@ -113,6 +140,13 @@ func (c *runnelConn) Open(_ context.Context, k Kind) (Channel, error) {
 }
 
 func (c *runnelConn) Accept(ctx context.Context, k Kind) (Channel, error) {
+	if k == Buffered {
+		st, err := c.s.AcceptStream(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return newStreamChannel(st, k), nil
+	}
 	in, err := c.take(ctx, k.String())
 	if err != nil {
 		return nil, err

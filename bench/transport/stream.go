@@ -11,11 +11,14 @@ import (
 )
 
 // A streamChannel makes a channel of a stream of bytes: as it is for Bulk, and else with the length of each message in
-// front of it, through buffers, so that small messages share system calls and packets.
+// front of it. A message is one Write, so that it leaves when it is sent; for Buffered it goes through a buffer, so that
+// small messages share system calls and packets. What arrives is read through a buffer: nobody waits for that.
 type streamChannel struct {
-	rw io.ReadWriter
-	w  *bufio.Writer // nil for Bulk
-	r  *bufio.Reader
+	rw   io.ReadWriter
+	r    *bufio.Reader // nil for Bulk
+	w    *bufio.Writer // for Buffered
+	out  []byte        // a message with its length
+	head [4]byte       // a length
 }
 
 const (
@@ -26,19 +29,26 @@ const (
 func newStreamChannel(rw io.ReadWriter, k Kind) *streamChannel {
 	s := &streamChannel{rw: rw}
 	if k != Bulk {
-		s.w, s.r = bufio.NewWriterSize(rw, streamBuffer), bufio.NewReaderSize(rw, streamBuffer)
+		s.r = bufio.NewReaderSize(rw, streamBuffer)
+	}
+	if k == Buffered {
+		s.w = bufio.NewWriterSize(rw, streamBuffer)
 	}
 	return s
 }
 
 func (s *streamChannel) Send(b []byte) error {
-	if s.w == nil {
+	switch {
+	case s.r == nil:
 		_, err := s.rw.Write(b)
 		return err
+	case s.w == nil:
+		s.out = append(binary.BigEndian.AppendUint32(s.out[:0], uint32(len(b))), b...)
+		_, err := s.rw.Write(s.out)
+		return err
 	}
-	var length [4]byte
-	binary.BigEndian.PutUint32(length[:], uint32(len(b)))
-	if _, err := s.w.Write(length[:]); err != nil {
+	binary.BigEndian.PutUint32(s.head[:], uint32(len(b)))
+	if _, err := s.w.Write(s.head[:]); err != nil {
 		return err
 	}
 	_, err := s.w.Write(b)
@@ -60,18 +70,22 @@ func (s *streamChannel) Recv(buf []byte) ([]byte, error) {
 		}
 		return nil, err
 	}
-	var length [4]byte
-	if _, err := io.ReadFull(s.r, length[:]); err != nil {
+	length, err := s.r.Peek(4)
+	if err != nil {
+		if len(length) > 0 {
+			err = io.ErrUnexpectedEOF
+		}
 		return nil, err
 	}
-	n := int(binary.BigEndian.Uint32(length[:]))
+	n := int(binary.BigEndian.Uint32(length))
 	if n > maxFramed {
 		return nil, fmt.Errorf("transport: a message of %d bytes", n)
 	}
 	if n > len(buf) {
 		buf = make([]byte, n)
 	}
-	_, err := io.ReadFull(s.r, buf[:n])
+	_, _ = s.r.Discard(len(length)) // it is there
+	_, err = io.ReadFull(s.r, buf[:n])
 	return buf[:n], err
 }
 

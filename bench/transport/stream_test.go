@@ -17,8 +17,14 @@ type readWriter struct {
 }
 
 func TestFraming(t *testing.T) {
+	for _, k := range []Kind{Messages, Buffered} {
+		t.Run(k.String(), func(t *testing.T) { testFraming(t, k) })
+	}
+}
+
+func testFraming(t *testing.T, k Kind) {
 	var wire bytes.Buffer
-	ch := newStreamChannel(readWriter{smallReads{&wire}, &wire}, Messages)
+	ch := newStreamChannel(readWriter{smallReads{&wire}, &wire}, k)
 	sizes := []int{0, 1, 64, streamBuffer - 4, streamBuffer, 1 << 20}
 	for i, n := range sizes {
 		if err := ch.Send(bytes.Repeat([]byte{byte(i)}, n)); err != nil {
@@ -53,6 +59,45 @@ func TestFramingRefusesNonsense(t *testing.T) {
 	ch := newStreamChannel(readWriter{bytes.NewReader(length), io.Discard}, Messages)
 	if _, err := ch.Recv(nil); err == nil || !strings.Contains(err.Error(), "bytes") {
 		t.Errorf("a message of more than %d bytes: %v, want an error", maxFramed, err)
+	}
+}
+
+// A writeCounter counts calls of Write.
+type writeCounter struct {
+	bytes.Buffer
+	calls int
+}
+
+func (w *writeCounter) Write(p []byte) (int, error) {
+	w.calls++
+	return w.Buffer.Write(p)
+}
+
+// TestMessagesLeaveAtOnce expects a Write for each message, whatever its size, but not for those behind a buffer.
+func TestMessagesLeaveAtOnce(t *testing.T) {
+	for k := Messages; k < kinds; k++ {
+		var wire writeCounter
+		ch := newStreamChannel(&wire, k)
+		for i, n := range []int{0, 64, 1 << 20} {
+			if k == Buffered && n > 64 {
+				continue
+			}
+			if err := ch.Send(make([]byte, n)); err != nil {
+				t.Fatal(err)
+			}
+			if want := i + 1; k != Buffered && wire.calls != want {
+				t.Errorf("%v: %d calls of Write for %d messages, want one for each", k, wire.calls, want)
+			}
+		}
+		if k != Buffered {
+			continue
+		}
+		if wire.calls != 0 {
+			t.Errorf("%v: %d calls of Write before the buffer was full, want none", k, wire.calls)
+		}
+		if err := ch.Flush(); err != nil || wire.calls != 1 {
+			t.Errorf("%v: %d calls of Write (%v) after Flush, want one", k, wire.calls, err)
+		}
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 
 var tlsTCP = &Transport{
 	Name: "tls",
-	Idle: true,
+	Idle: true, Stream: true,
 	About: "crypto/tls 1.3 over the kernel's TCP with CUBIC, TCP_NODELAY as Go sets it; " +
 		"a connection for each channel, so voice has its own",
 	Listen: func(ctx context.Context, env Env) (Listener, error) {

@@ -16,7 +16,8 @@ type Kind byte
 // The kinds of channels.
 const (
 	Bulk     Kind = 1 + iota // bytes, reliable and in order: Recv returns pieces of any size
-	Messages                 // messages one way, as many as possible
+	Messages                 // messages one way, as many as possible, each sent at once
+	Buffered                 // the same behind a buffer, for [Transport.Stream]: a message waits until it is full, or for Flush
 	Ping                     // messages both ways, each waited for
 	Voice                    // messages that are worthless after [VoiceLife], beside bulk
 	kinds
@@ -28,7 +29,7 @@ const Ours = "github.com/seed-98f0d4c2/runnel"
 // VoiceLife is how long a voice message is of use, in milliseconds.
 const VoiceLife = 150
 
-var kindNames = [...]string{Bulk: "bulk", Messages: "messages", Ping: "ping", Voice: "voice"}
+var kindNames = [...]string{Bulk: "bulk", Messages: "messages", Buffered: "buffered", Ping: "ping", Voice: "voice"}
 
 func (k Kind) String() string {
 	if k > 0 && k < kinds {
@@ -46,6 +47,13 @@ type Transport struct {
 	// MaxMessage is the largest message in bytes, 0 meaning any. A transport whose messages are datagrams may lose them.
 	MaxMessage int
 
+	// Stream says that it has streams of bytes, so that a program can put a buffer before them.
+	Stream bool
+
+	// Variant, if not empty, is the transport that this one differs from in one thing only. Variants are run when they are
+	// asked for.
+	Variant string
+
 	// Raw transports are limits of the machine, not protocols: they have Bulk, Messages and Ping, one channel at a time,
 	// and are run on loopback only.
 	Raw bool
@@ -59,8 +67,9 @@ type Transport struct {
 
 // Env is what a side of a transport is given.
 type Env struct {
-	Local  netip.Addr // to bind to
-	Signal Signal     // to tell the other side beforehand what it needs to know
+	Local    netip.Addr // to bind to
+	Signal   Signal     // to tell the other side beforehand what it needs to know
+	EventLog string     // directory for the event logs of those that write them; empty for none
 }
 
 // A Signal carries small messages between the two sides, reliably and in order.
@@ -99,7 +108,7 @@ type Channel interface {
 	// Send sends a message, or queues it while the transport has room and waits otherwise. It does not keep b.
 	Send(b []byte) error
 
-	// Flush sends what Send has kept back to send more at once.
+	// Flush sends what Send has kept back to send more at once: of Buffered, and of those that are datagrams.
 	Flush() error
 
 	// Recv returns the next message, in buf if the transport can and buf is large enough. It is valid until the next call.
@@ -108,7 +117,7 @@ type Channel interface {
 
 var all []*Transport
 
-// All returns the transports in the order of the report.
+// All returns the transports in the order of the report, variants included.
 func All() []*Transport { return slices.Clone(all) }
 
 // Find returns the transport of that name.
@@ -122,5 +131,8 @@ func Find(name string) (*Transport, bool) {
 }
 
 func init() {
-	all = []*Transport{runnel, quicStreams, quicDatagrams, webRTC, libp2pQUIC, kcpFast, tlsTCP, udp, udpGSO}
+	all = []*Transport{
+		runnel, runnelCUBIC, runnelReno,
+		quicStreams, quicDatagrams, webRTC, libp2pQUIC, kcpFast, tlsTCP, udp, udpGSO,
+	}
 }

@@ -35,6 +35,15 @@ func TestParse(t *testing.T) {
 	if err != nil || len(all.jobs) != len(measurements) || len(all.losses) != 3 || all.losses[2] != 0.05 {
 		t.Errorf("without flags: %+v, %v; want every job, with losses of 0, 1 and 5 %%", all, err)
 	}
+	for _, tr := range all.transports {
+		if tr.Variant != "" {
+			t.Errorf("%s is run without being asked for", tr.Name)
+		}
+	}
+	some, err := parse([]string{"--transports", "runnel-cubic", "--jobs", "link-fair,msg64-buf"}, io.Discard)
+	if err != nil || len(some.transports) != 1 || !some.jobs[0].isFor(some.transports[0]) || !some.jobs[1].isFor(some.transports[0]) {
+		t.Errorf("a variant asked for: %+v, %v; want it, with every job of what it is a variant of", some, err)
+	}
 }
 
 func TestJudge(t *testing.T) {

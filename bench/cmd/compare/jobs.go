@@ -21,7 +21,7 @@ import (
 type measurement struct {
 	name string
 	link bool
-	// only, if not empty, are the transports it is for.
+	// only, if not empty, are the transports it is for, and their variants.
 	only []string
 	fits func(t *transport.Transport) bool
 	run  func(ctx context.Context, s *settings, t *transport.Transport, c conditions) (*record, error)
@@ -35,9 +35,11 @@ type conditions struct {
 
 var measurements = []*measurement{
 	{name: "bulk", fits: everyone, run: bulk},
-	{name: "msg64", fits: takes(64), run: messages(64)},
-	{name: "msg1k", fits: takes(1 << 10), run: messages(1 << 10)},
-	{name: "msg1m", fits: takes(1 << 20), run: messages(1 << 20)},
+	{name: "msg64", fits: takes(64), run: messages(job.Messages, 64)},
+	{name: "msg1k", fits: takes(1 << 10), run: messages(job.Messages, 1<<10)},
+	{name: "msg1m", fits: takes(1 << 20), run: messages(job.Messages, 1<<20)},
+	{name: "msg64-buf", fits: streams, run: messages(job.Buffered, 64)},
+	{name: "msg1k-buf", fits: streams, run: messages(job.Buffered, 1<<10)},
 	{name: "ping", fits: everyone, run: ping},
 	{name: "idle", fits: func(t *transport.Transport) bool { return t.Idle }, run: idle},
 	{name: "link-bulk", link: true, fits: protocol, run: linkBulk},
@@ -49,6 +51,7 @@ var measurements = []*measurement{
 
 func everyone(*transport.Transport) bool   { return true }
 func protocol(t *transport.Transport) bool { return !t.Raw }
+func streams(t *transport.Transport) bool  { return t.Stream }
 
 func takes(size int) func(*transport.Transport) bool {
 	return func(t *transport.Transport) bool { return t.MaxMessage == 0 || size <= t.MaxMessage }
@@ -63,6 +66,10 @@ func jobNames() (names []string) {
 
 // usesLoss says which jobs are run once for each loss of the link.
 func (m *measurement) usesLoss() bool { return m.name == "link-bulk" || m.name == "link-voice" }
+
+func (m *measurement) isFor(t *transport.Transport) bool {
+	return m.fits(t) && (len(m.only) == 0 || slices.Contains(m.only, t.Name) || slices.Contains(m.only, t.Variant))
+}
 
 // measure does everything, run after run, so that a slow change of the machine meets all transports alike.
 func (s *settings) measure(ctx context.Context, rep *report, progress io.Writer) error {
@@ -79,7 +86,7 @@ func (s *settings) measure(ctx context.Context, rep *report, progress io.Writer)
 			}
 			for _, loss := range losses {
 				for _, t := range s.transports {
-					if !m.fits(t) || len(m.only) > 0 && !slices.Contains(m.only, t.Name) {
+					if !m.isFor(t) {
 						continue
 					}
 					fmt.Fprintf(progress, "%-10s %-13s run %d of %d", m.name, t.Name, run+1, s.runs)
@@ -125,7 +132,8 @@ func count(o *job.Outcome, values map[string]float64) map[string]float64 {
 }
 
 // onLoopback runs a pair on this machine.
-func onLoopback(ctx context.Context, spec job.Spec) (*job.Outcome, error) {
+func (s *settings) onLoopback(ctx context.Context, spec job.Spec) (*job.Outcome, error) {
+	spec.EventLog = s.eventLog
 	p, err := job.Start(ctx, spec, job.Loopback(), job.Loopback())
 	if err != nil {
 		return nil, err
@@ -138,7 +146,7 @@ func onLoopback(ctx context.Context, spec job.Spec) (*job.Outcome, error) {
 func rate(o *job.Outcome) float64 { return float64(o.Server.Bytes) / o.Server.Seconds() / 1e6 }
 
 func bulk(ctx context.Context, s *settings, t *transport.Transport, _ conditions) (*record, error) {
-	o, err := onLoopback(ctx, job.Spec{Transport: t.Name, Job: job.Bulk, Size: chunk, Duration: s.duration})
+	o, err := s.onLoopback(ctx, job.Spec{Transport: t.Name, Job: job.Bulk, Size: chunk, Duration: s.duration})
 	if err != nil {
 		return nil, err
 	}
@@ -158,9 +166,9 @@ func bulk(ctx context.Context, s *settings, t *transport.Transport, _ conditions
 	})}, nil
 }
 
-func messages(size int) func(context.Context, *settings, *transport.Transport, conditions) (*record, error) {
+func messages(kind job.Job, size int) func(context.Context, *settings, *transport.Transport, conditions) (*record, error) {
 	return func(ctx context.Context, s *settings, t *transport.Transport, _ conditions) (*record, error) {
-		o, err := onLoopback(ctx, job.Spec{Transport: t.Name, Job: job.Messages, Size: size, Duration: s.duration})
+		o, err := s.onLoopback(ctx, job.Spec{Transport: t.Name, Job: kind, Size: size, Duration: s.duration})
 		if err != nil {
 			return nil, err
 		}
@@ -179,8 +187,13 @@ func messages(size int) func(context.Context, *settings, *transport.Transport, c
 	}
 }
 
+// pingWarmUp is the part of the duration that goes before it: caches, buffers and windows become what they are going to be.
+const pingWarmUp = 5
+
 func ping(ctx context.Context, s *settings, t *transport.Transport, _ conditions) (*record, error) {
-	o, err := onLoopback(ctx, job.Spec{Transport: t.Name, Job: job.Ping, Size: 64, Duration: s.duration})
+	o, err := s.onLoopback(ctx, job.Spec{
+		Transport: t.Name, Job: job.Ping, Size: 64, Duration: s.duration, WarmUp: s.duration / pingWarmUp,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +201,7 @@ func ping(ctx context.Context, s *settings, t *transport.Transport, _ conditions
 }
 
 func idle(ctx context.Context, s *settings, t *transport.Transport, _ conditions) (*record, error) {
-	o, err := onLoopback(ctx, job.Spec{Transport: t.Name, Job: job.Idle, Count: s.idle, Settle: s.settle})
+	o, err := s.onLoopback(ctx, job.Spec{Transport: t.Name, Job: job.Idle, Count: s.idle, Settle: s.settle})
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,10 @@ const (
 )
 
 // A network is a link with the sender of the data on side 0.
-type network struct{ *link.Link }
+type network struct {
+	*link.Link
+	eventLog string
+}
 
 func (s *settings) network(c conditions) (network, error) {
 	cfg := link.Config{
@@ -35,7 +38,7 @@ func (s *settings) network(c conditions) (network, error) {
 		cfg.Loss[1] = 0
 	}
 	l, err := link.New(cfg)
-	return network{l}, err
+	return network{l, s.eventLog}, err
 }
 
 func (n network) place(side int) job.Place {
@@ -44,6 +47,7 @@ func (n network) place(side int) job.Place {
 }
 
 func (n network) start(ctx context.Context, spec job.Spec) (*job.Pair, error) {
+	spec.EventLog = n.eventLog
 	return job.Start(ctx, spec, n.place(1), n.place(0))
 }
 
@@ -290,7 +294,7 @@ func recovery(samples []link.Sample, from, to time.Duration) float64 {
 
 // A series is what happened in the course of a run over the link, for plots. Times are seconds since the client's start.
 type series struct {
-	Rate  []point // of arriving data, Mbit/s
+	Rate  []point // of all packets that the link carries, Mbit/s
 	Wait  []point // greatest in the buffer in each step, ms
 	Voice []point `json:",omitempty"` // one way, ms; -1 for what has not come
 }

@@ -59,6 +59,7 @@ type settings struct {
 	dataLossOnly bool
 	seed         uint64
 	quick        bool
+	eventLog     string
 	out          []string
 }
 
@@ -91,14 +92,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 func parse(args []string, stderr io.Writer) (*settings, error) {
 	var set settings
-	var names []string
+	var names, variants []string
 	for _, t := range transport.All() {
 		names = append(names, t.Name)
+		if t.Variant != "" {
+			variants = append(variants, t.Name)
+		}
 	}
 	fs := flag.NewFlagSet("compare", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	jobs := fs.String("jobs", "", "jobs, by comma; all if empty: "+strings.Join(jobNames(), ","))
-	transports := fs.String("transports", "", "transports, by comma; all if empty: "+strings.Join(names, ","))
+	transports := fs.String("transports", "", "transports, by comma: "+strings.Join(names, ",")+"; if empty, all but "+strings.Join(variants, ","))
 	out := fs.String("out", "", "files to write as well, by comma; .json has the time series, .csv every run, .md the table")
 	losses := fs.String("loss", "0,1,5", "losses of the link to measure with, percent, by comma")
 	fs.BoolVar(&set.dataLossOnly, "data-loss-only", false, "lose only in the direction of the data, not acknowledgements")
@@ -108,6 +112,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	fs.IntVar(&set.idle, "idle", 1000, "sessions of the idle job")
 	fs.DurationVar(&set.settle, "settle", 12*time.Second, "before idle sessions are weighed")
 	fs.Uint64Var(&set.seed, "seed", 1, "of the link's losses; each run adds one")
+	fs.StringVar(&set.eventLog, "event-log", "", "directory for event logs of Runnel's sessions, which cost time; none if empty")
 	fs.BoolVar(&set.quick, "quick", false, "one short run of everything that is quick")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
@@ -124,6 +129,11 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 					return nil, err
 				}
 			}
+		}
+	}
+	if set.eventLog != "" {
+		if err := os.MkdirAll(set.eventLog, 0o755); err != nil {
+			return nil, err
 		}
 	}
 	for name := range fields(*out) {
@@ -154,7 +164,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 		}
 	}
 	for _, t := range transport.All() {
-		if len(chosen) == 0 || slices.Contains(chosen, t.Name) {
+		if len(chosen) == 0 && t.Variant == "" || slices.Contains(chosen, t.Name) {
 			set.transports = append(set.transports, t)
 		}
 	}
@@ -164,7 +174,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 // quick are the settings of --quick, where nothing else is said.
 var quick = map[string]string{
 	"runs": "1", "duration": "300ms", "link-duration": "3.5s", "idle": "20", "settle": "500ms", "loss": "1",
-	"jobs": "bulk,msg64,msg1k,msg1m,ping,idle,link-voice",
+	"jobs": "bulk,msg64,msg1k,msg1m,msg64-buf,ping,idle,link-voice",
 }
 
 // fields are the parts of a list with commas, without empty ones.

@@ -39,6 +39,7 @@ type record struct {
 type report struct {
 	Runs        string // how many and how long
 	Environment []string
+	Link        string // rate, delay and buffer
 	Transports  []string
 	Records     []*record
 	Notes       []string
@@ -51,6 +52,7 @@ func newReport(s *settings) *report {
 	for _, t := range s.transports {
 		r.Transports = append(r.Transports, t.Name)
 	}
+	r.Link = fmt.Sprintf("%g Mbit/s, %d ms one way, a buffer of %d ms", linkRate/1e6, linkDelay.Milliseconds(), int(float64(linkQueue)*8/linkRate*1000))
 	r.Environment = environment()
 	r.Runs = fmt.Sprintf("%d runs of %v each on loopback and %v over the link", s.runs, s.duration, s.linkDuration)
 	if s.runs == 1 {
@@ -151,6 +153,10 @@ func (r *report) rows() []row {
 		{"of them lost, %", "msg1k", 0, []string{"lost %"}, 1, false},
 		{"messages of 1 MiB, 1/s", "msg1m", 0, []string{"per s"}, 1, true},
 		{"of them, CPU ms for each, both", "msg1m", 0, []string{"CPU µs"}, 1e-3, true},
+		{"messages of 64 B behind a buffer, 1000/s", "msg64-buf", 0, []string{"per s"}, 1e-3, true},
+		{"of them, CPU µs for each, both", "msg64-buf", 0, []string{"CPU µs"}, 1, true},
+		{"messages of 1 KiB behind a buffer, 1000/s", "msg1k-buf", 0, []string{"per s"}, 1e-3, true},
+		{"of them, CPU µs for each, both", "msg1k-buf", 0, []string{"CPU µs"}, 1, true},
 		{"64 B there and back, p50 / p99, µs", "ping", 0, []string{"p50 µs", "p99 µs"}, 1, true},
 		{"idle session, KB, server / client", "idle", 0, []string{"server KB", "client KB"}, 1, false},
 		{"idle session, goroutines, server / client", "idle", 0, []string{"server goroutines", "client goroutines"}, 1, false},
@@ -223,8 +229,7 @@ func (r *report) markdown(w io.Writer) error {
 		if r.set.dataLossOnly {
 			where = "the direction of the data"
 		}
-		fmt.Fprintf(&b, "The link: %g Mbit/s, %v one way, a drop-tail buffer of %d ms, MTU 1500; losses are random, in %s.\n",
-			linkRate/1e6, linkDelay, int(float64(linkQueue)*8/linkRate*1000), where)
+		fmt.Fprintf(&b, "The link: %s, drop-tail, MTU 1500; losses are random, in %s.\n", r.Link, where)
 		if late := r.worst(latePercent); late > 0.5 {
 			fmt.Fprintf(&b, "**The machine was too busy for the link**: in the worst run %.1f %% of the packets left it more than %v late.\n",
 				late, link.Tolerance)
