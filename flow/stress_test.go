@@ -249,17 +249,15 @@ func TestEverythingAtOnce(t *testing.T) {
 				})
 			}
 			time.Sleep(time.Millisecond)
-			quiet, err := st.a.Open("quiet", &Options{Returns: 1, SendBuffer: 400_000})
+			quiet, err := st.a.Open("quiet", &Options{Returns: 1, SendBuffer: 80_000})
 			if err != nil {
 				t.Fatal(err)
 			}
-			for err == nil { // nobody reads it
-				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-				_, err = quiet.Send(ctx, stressData[:40_000])
-				cancel()
-			}
-			if !errors.Is(err, context.DeadlineExceeded) {
-				t.Fatal(err)
+			// Nobody reads it. The first message uses the window up, so that most of the second stays here.
+			for _, n := range []int{70_000, 200_000} {
+				if _, err := quiet.TrySend(stressData[:n]); err != nil {
+					t.Fatal(err)
+				}
 			}
 			forever("Send", func(ctx context.Context) error { _, err := quiet.Send(ctx, stressData); return err })
 			forever("SendFrom", func(ctx context.Context) error {
@@ -303,7 +301,7 @@ func TestEverythingAtOnce(t *testing.T) {
 				}
 				<-r.Done()
 			}
-			if len(st.receipts) < 50 || len(st.receivers) < 3 {
+			if len(st.receipts) < 20 || len(st.receivers) < 3 {
 				t.Errorf("%d receipts, %d receivers: the test wants more", len(st.receipts), len(st.receivers))
 			}
 		})
