@@ -173,7 +173,7 @@ func TestAbortedWhileAwaiting(t *testing.T) {
 		s.Abort(1)
 	}
 	m.collect()
-	if n := m.awaitingID.len(); n > 100 {
+	if n := m.awaiting[1].len(); n > 100 {
 		t.Errorf("%d flows wait for an ID, all of them aborted; want none", n)
 	}
 }

@@ -78,17 +78,16 @@ type Mux struct {
 	senders      map[*Sender]struct{} // open, or closed and not yet settled
 	sendersByID  map[uint64]*Sender   // those and the ones that answers may still come for
 	nextID       uint64
-	peerFlows    uint64         // how many flows the peer lets us open, ever
-	awaitingID   queue[*Sender] // flows that wait for that to grow
-	awaitingDead int            // of them, aborted meanwhile
-	sendUsed     uint64         // credit used over all flows
-	sendLimit    uint64         // credit granted
-	sendReserved uint64         // credit that begun messages will still use
-	sessionWait  []*Sender      // flows that wait for sendLimit to grow, and some that no longer do
-	nWaiting     int            // those that do
-	blocked      []*Sender      // flows that wait for credit of their own, and some that no longer do
-	nBlocked     int            // those that do
-	probeAt      time.Time      // when to remind the peer that we are blocked
+	peerFlows    uint64        // how many flows the peer lets us open, ever
+	awaiting     [2]awaitingID // flows that wait for that to grow: those that answer, and others
+	sendUsed     uint64        // credit used over all flows
+	sendLimit    uint64        // credit granted
+	sendReserved uint64        // credit that begun messages will still use
+	sessionWait  []*Sender     // flows that wait for sendLimit to grow, and some that no longer do
+	nWaiting     int           // those that do
+	blocked      []*Sender     // flows that wait for credit of their own, and some that no longer do
+	nBlocked     int           // those that do
+	probeAt      time.Time     // when to remind the peer that we are blocked
 	probeEvery   time.Duration
 
 	sendState
@@ -98,6 +97,8 @@ type Mux struct {
 	lastReceiver *Receiver            // most recently used of them
 	finished     rangeset.Set         // IDs of flows that are complete
 	retired      uint64               // flows that no longer count as open
+	answersDue   uint64               // answers to our flows that may come or are open, and count besides
+	topFlow      uint64               // flows from here on have not been heard of
 	recvUsed     uint64               // credit the peer has used over all flows
 	recvLimit    uint64               // credit granted
 	recvConsumed uint64               // of it, given back by reading or discarding
@@ -175,6 +176,7 @@ func (m *Mux) Open(label string, o *Options) (*Sender, error) {
 	}
 	if o.Answers != nil {
 		s.open.HasAnswers, s.open.Answers = true, o.Answers.id
+		s.answered = o.Answers
 	}
 	s.gate.Lock()
 	s.gate.Unlock(true)
@@ -182,6 +184,9 @@ func (m *Mux) Open(label string, o *Options) (*Sender, error) {
 	if m.err != nil {
 		m.mu.Unlock()
 		return nil, m.err
+	}
+	if s.answered != nil {
+		s.answered.addAnswer(1)
 	}
 	s.ready = true
 	m.readySenders = append(m.readySenders, s)
@@ -231,6 +236,16 @@ func (m *Mux) receiverReady(r *Receiver) {
 	m.readyReceivers = append(m.readyReceivers, r)
 	m.dirty.Store(true)
 	m.mu.Unlock()
+}
+
+// Collect takes over what handles have done so far, which Append does anyway: after it nothing more is sent of a flow
+// that has been aborted before. It may be called by the loop only.
+func (m *Mux) Collect(now time.Time) {
+	if m.closed {
+		return
+	}
+	m.now = now
+	m.collect()
 }
 
 // collect takes over what handles have done since the last time.
@@ -297,7 +312,7 @@ func (m *Mux) Close(now time.Time, err error) {
 	clear(m.receivers)
 	m.lastReceiver, m.sessionWait, m.blocked, m.probeAt = nil, nil, nil, time.Time{}
 	m.nWaiting, m.nBlocked = 0, 0
-	m.sched, m.deadlines, m.awaitingID, m.controlq = scheduler{}, nil, queue[*Sender]{}, queue[*Receiver]{}
+	m.sched, m.deadlines, m.awaiting, m.controlq = scheduler{}, nil, [2]awaitingID{}, queue[*Receiver]{}
 	m.loss.Close()
 	m.publish()
 }

@@ -32,6 +32,7 @@ type Receipt struct {
 	s     *Sender
 	seq   uint64                        // number of the message in its flow
 	state atomic.Uint32                 // an Outcome, and a Reason above it
+	sent  atomic.Bool                   // all of it has been, at least once
 	done  atomic.Pointer[chan struct{}] // made when first asked for; closedChan once resolved
 	cause error                         // written before the state says Abandoned
 
@@ -64,6 +65,10 @@ func (r *Receipt) Outcome() Outcome { return Outcome(r.state.Load()) }
 
 // Reason returns why the message was abandoned, and NotAbandoned as long as it is not.
 func (r *Receipt) Reason() Reason { return Reason(r.state.Load() >> 8) }
+
+// Sent reports whether all of the message has been sent at least once, so that the peer may have it. For a message that
+// was abandoned this does not change any more: if it is false, the peer will never have the message.
+func (r *Receipt) Sent() bool { return r.sent.Load() }
 
 // Seq returns the position of the message in its flow, from 0: what the peer sees as Message.Seq. For a message sent in
 // parts it is that of the last part.

@@ -42,6 +42,7 @@ type Receiver struct {
 	taken      bool   // the application has it
 	complete   bool   // nothing follows what is in queue
 	retired    bool   // the loop knows that the application is done with it
+	answers    int    // flows of ours that answer it and are not settled
 	rejected   bool
 	code       uint64 // of the rejection
 	err        error  // why nothing follows, once complete
@@ -83,6 +84,7 @@ type Receiver struct {
 	endSeq     uint64 // messages in the flow, if hasEnd
 	endUsed    uint64 // credit used by them
 	settled    bool   // out of the mux's tables
+	promised   bool   // an answer that has a place of its own
 	refusing   bool   // rejected, as far as the loop knows
 	reject     fact
 	rejectCode uint64

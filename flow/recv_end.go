@@ -15,10 +15,7 @@ func (m *Mux) refuse(r *Receiver, code wire.Code, err error) {
 		return
 	}
 	r.refusing = true
-	r.rejectCode = uint64(code)
-	r.reject.set()
-	m.rejecting++
-	m.control(r)
+	m.tellReject(r, code)
 	m.handOutTo(r)
 	m.dropHeld(r)
 	r.gate.Lock()
@@ -30,6 +27,13 @@ func (m *Mux) refuse(r *Receiver, code wire.Code, err error) {
 		m.settleUsed(r, r.endUsed)
 		m.completeReceiver(r, err)
 	}
+}
+
+func (m *Mux) tellReject(r *Receiver, code wire.Code) {
+	r.rejectCode = uint64(code)
+	r.reject.set()
+	m.rejecting++
+	m.control(r)
 }
 
 // dropHeld drops what has not been handed over and gives its credit back.
@@ -134,11 +138,17 @@ func (m *Mux) collectReceiver(r *Receiver) {
 	r.consumed, r.stats.freed = 0, r.freed
 	rejected, code := r.rejected, r.code
 	wanted, wait, reorder := r.wanted, r.wantedWait, r.reorder
-	retire := r.complete && !r.retired && r.settled && r.taken && r.queue.len() == 0 && !r.reject.unsettled()
+	if rejected && code == uint64(wire.CodeFlowRefused) && r.settled && !r.retired && !r.reject.isSet() {
+		m.tellReject(r, wire.CodeFlowRefused) // who has sent all may still wait for an answer
+	}
+	retire := r.complete && !r.retired && r.settled && r.taken && r.queue.len() == 0 && !r.reject.unsettled() && r.answers == 0
 	r.retired = r.retired || retire
 	r.gate.Unlock(r.readable())
 	if retire {
 		m.retired++
+		if r.promised {
+			m.answersDue--
+		}
 	}
 	if rejected && !r.settled {
 		m.refuse(r, wire.Code(code), ErrClosed)

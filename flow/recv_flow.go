@@ -33,6 +33,10 @@ func (m *Mux) handleOpen(o *wire.FlowOpen) error {
 	}
 	r := m.newReceiver(o)
 	m.receivers[o.Flow] = r
+	if o.Flow >= m.topFlow {
+		m.topFlow = o.Flow + 1
+		m.updateSessionLimits()
+	}
 	m.count.FlowsAccepted++
 	if f := m.trace.FlowOpened; f != nil {
 		f(Opened{m.now, Ref{r.id, true}, r.label, r.priority, r.stream})
@@ -47,6 +51,10 @@ func (m *Mux) handleOpen(o *wire.FlowOpen) error {
 			r.taken = true
 			m.refuse(r, wire.CodeFlowAnswer, ErrClosed)
 			return nil
+		}
+		if s.promised > 0 { // the place that it takes is its own until it is over
+			s.promised--
+			r.promised = true
 		}
 		if s.returns--; s.returns == 0 {
 			s.closeReturns(ErrClosed)

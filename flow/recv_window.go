@@ -96,9 +96,10 @@ func (m *Mux) control(r *Receiver) {
 
 // updateSessionLimits grants credit to all flows together, and new flows, if enough has been freed.
 func (m *Mux) updateSessionLimits() {
-	window, flows := min(m.recvConsumed+m.recvWindow, wire.MaxVarint), m.retired+m.config.maxIncomingFlows()
-	if window >= m.recvLimit+m.recvWindow/8 || flows >= m.flowLimit+m.config.maxIncomingFlows()/8 ||
-		m.limits.pending() {
+	most := m.config.maxIncomingFlows()
+	window, flows := min(m.recvConsumed+m.recvWindow, wire.MaxVarint), m.retired+most+m.answersDue
+	if window >= m.recvLimit+m.recvWindow/8 || flows >= m.flowLimit+most/8 ||
+		flows > m.flowLimit && m.flowLimit-min(m.flowLimit, m.topFlow) < most/8 || m.limits.pending() {
 		if most := m.config.sessionWindow(); m.recvWindow < most && window > m.recvLimit &&
 			m.recvTune.limits(m.now, m.measuredRTT(), m.recvConsumed, m.recvWindow) {
 			m.recvWindow = min(2*m.recvWindow, most)

@@ -18,10 +18,11 @@ func (m *Mux) appendFlow(s *Sender, b []byte, limit int) (_ []byte, more bool) {
 	}
 	if !s.hasID {
 		// IDs are given when they are first needed, so that the peer sees them without gaps.
-		if m.nextID >= m.peerFlows || m.awaitingID.len() > 0 {
+		// Those that answer come first, or two ends that wait for each other's answers might wait for ever.
+		if line := m.awaitingLine(s); m.nextID >= m.peerFlows || line.len() > 0 {
 			if !s.awaiting {
 				s.awaiting = true
-				*m.awaitingID.push() = s
+				*line.push() = s
 			}
 			return b, false
 		}
@@ -57,6 +58,9 @@ func (m *Mux) appendFlow(s *Sender, b []byte, limit int) (_ []byte, more bool) {
 		// The opening alone says nothing that is worth a packet.
 		m.buildItems = m.buildItems[:items]
 		return b[:start], more
+	}
+	if !s.openFact.isSet() {
+		s.begun.Store(true)
 	}
 	s.openFact.sent(m.buildPN)
 	m.record(item{kind: itemOpen, s: s})
@@ -164,6 +168,7 @@ func (m *Mux) credit(s *Sender, p *sendMsg) (n int, ok bool) {
 	// The peer may have taught us of its limit after the message was queued.
 	if peer := m.peerMaxMessage.Load(); peer > 0 && size > uint64(peer) {
 		m.abortSender(s, FlowAborted, ErrTooLarge, uint64(wire.CodeFlowMessageSize))
+		m.endReturns(s, ErrTooLarge)
 		return 0, false
 	}
 	// A message is begun only if the session's credit suffices for all of it and what other flows have begun. Else all
@@ -196,7 +201,9 @@ func (m *Mux) useCredit(s *Sender, p *sendMsg, n int) {
 		}
 	}
 	bytes := uint64(min(p.sent+n, size) - min(p.sent, size))
-	p.sent += n
+	if p.sent += n; p.sent > size && p.receipt != nil {
+		p.receipt.sent.Store(true)
+	}
 	s.flowUsed += bytes
 	m.sendUsed += bytes
 	m.sendReserved -= bytes

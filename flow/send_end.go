@@ -3,7 +3,11 @@
 
 package flow
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
+)
 
 // maybeFinish settles an orderly end once the peer has everything.
 func (m *Mux) maybeFinish(s *Sender) {
@@ -20,6 +24,7 @@ func (m *Mux) forget(s *Sender) {
 	if s.returns == 0 && s.hasID {
 		delete(m.sendersByID, s.open.Flow)
 	}
+	m.answerSettled(s)
 }
 
 // finish lets Close return.
@@ -87,30 +92,19 @@ func (m *Mux) abortSender(s *Sender, reason Reason, err error, code uint64) {
 	m.sched.add(s)
 }
 
-// dropAwaiting notes that a flow no longer waits for an ID. The dead are cleared out when they are the majority.
-func (m *Mux) dropAwaiting(s *Sender) {
-	if !s.awaiting {
-		return
-	}
-	if m.awaitingDead++; 2*m.awaitingDead <= m.awaitingID.len() {
-		return
-	}
-	var living queue[*Sender]
-	for i := range m.awaitingID.len() {
-		if w := *m.awaitingID.at(i); !w.failed {
-			*living.push() = w
-		}
-	}
-	m.awaitingID, m.awaitingDead = living, 0
-}
-
 // handleReject handles the peer's refusal of one of our flows.
 func (m *Mux) handleReject(id, code uint64) error {
 	s, err := m.sender(id)
-	if s == nil || s.failed || s.ending && !s.unsettled() {
+	if s == nil {
 		return err
 	}
-	m.abortSender(s, FlowRejected, &RejectedError{Code: code}, code)
+	rejected := &RejectedError{Code: code}
+	if !s.failed && (!s.ending || s.unsettled()) {
+		m.abortSender(s, FlowRejected, rejected, code)
+	}
+	if code == uint64(wire.CodeFlowOption) || code == uint64(wire.CodeFlowRefused) {
+		m.endReturns(s, rejected)
+	}
 	m.returnBuffers()
 	return nil
 }

@@ -38,10 +38,7 @@ func (m *Mux) collectSender(s *Sender) {
 		}
 	}
 	if s.returns > 0 && s.returnsClosed() {
-		s.returns = 0
-		if s.hasID && (s.failed || s.ending && !s.unsettled()) {
-			delete(m.sendersByID, s.open.Flow)
-		}
+		m.expectNone(s)
 	}
 	if s.sendable() && !m.closed {
 		m.sched.add(s)
@@ -141,19 +138,7 @@ func (m *Mux) handleWindow(id, limit uint64) error {
 func (m *Mux) handleLimits(window, flows, message uint64) {
 	m.peerMaxMessage.Store(int64(max(1, min(message, 1<<30))))
 	m.peerFlows = max(m.peerFlows, flows)
-	for m.awaitingID.len() > 0 && m.nextID < m.peerFlows {
-		slot := m.awaitingID.pop()
-		s := *slot
-		*slot = nil
-		s.awaiting = false
-		if s.failed {
-			m.awaitingDead--
-		}
-		if s.sendable() {
-			m.assignID(s)
-			m.sched.add(s)
-		}
-	}
+	m.serveAwaiting()
 	if window > m.sendLimit {
 		m.sendLimit = window
 		m.unblockSession()
@@ -166,5 +151,6 @@ func (m *Mux) assignID(s *Sender) {
 	s.open.Flow = m.nextID
 	m.nextID++
 	m.sendersByID[s.open.Flow] = s
+	m.promise(s)
 	m.traceOpened(s)
 }

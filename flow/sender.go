@@ -6,6 +6,7 @@ package flow
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/seed-98f0d4c2/runnel/internal/gate"
 	"github.com/seed-98f0d4c2/runnel/internal/rangeset"
@@ -44,6 +45,9 @@ type Sender struct {
 	returnq   queue[*Receiver]
 	returnErr error // none will come once the queue is empty
 
+	begun    atomic.Bool // something of it has been sent
+	answered *Receiver   // what it answers, until it is settled; belongs to the loop
+
 	published senderCounts // protected by the mux's statsMu
 
 	// The rest belongs to the loop. See send_flow.go and send_message.go.
@@ -66,6 +70,7 @@ type Sender struct {
 	manyKeys  bool   // there have been, in keys
 	schedAt   int32  // place in the scheduler's heap, from 1; 0: it has nothing to send
 	returns   int    // answers that may still come
+	promised  int    // of them, those that the peer has been given places for
 	pass      uint64 // the scheduler's
 	openFact  fact
 	endFact   fact
@@ -282,6 +287,10 @@ func (s *Sender) unlockReady() bool {
 	return notify
 }
 
+// Begun reports whether anything of the flow has been sent, so that the peer may know of it. If it is false after the
+// loop has taken over an Abort, the peer never will. See also [Receipt.Sent].
+func (s *Sender) Begun() bool { return s.begun.Load() }
+
 // Announce makes the peer see the flow although no message has been sent yet. It does not block.
 func (s *Sender) Announce() {
 	s.gate.Lock()
@@ -333,8 +342,10 @@ func (s *Sender) Abort(code uint64) {
 }
 
 // AcceptReturn returns the next flow with which the peer answers this one. See Options.Returns and Options.Answers. It
-// works also after Close, and after the peer has rejected the flow. It fails with [ErrClosed] when as many answers have
-// come as were expected, or after RefuseReturns or Abort, and with the error that ended the session.
+// works also after Close, and after the peer has rejected the flow, unless the code is one of the protocol's that say
+// that nobody will answer: then it fails with the [*RejectedError]. It fails with [ErrClosed] when as many answers have
+// come as were expected, or after RefuseReturns or Abort, with [ErrTooLarge] if the flow had to be aborted because of a
+// message that is too large for the peer, and with the error that ended the session.
 func (s *Sender) AcceptReturn(ctx context.Context) (*Receiver, error) {
 	if err := s.returnGate.WaitAndLock(ctx); err != nil {
 		return nil, err

@@ -45,6 +45,8 @@ const (
 	CodeFlowAnswer
 	// CodeFlowCutOff means the sender could not finish a message of which it had sent parts.
 	CodeFlowCutOff
+	// CodeFlowRefused means that nobody takes flows of this kind, or that too many wait: the flow is not answered.
+	CodeFlowRefused
 )
 
 // CodeProtocolFirst and CodeProtocolLast bound the range of codes that belong to the protocol.
@@ -74,6 +76,8 @@ func (c Code) String() string {
 		return "answers no open flow"
 	case CodeFlowCutOff:
 		return "message cut off"
+	case CodeFlowRefused:
+		return "flow not wanted"
 	}
 	return fmt.Sprintf("code %#x", uint64(c))
 }
