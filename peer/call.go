@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/flow"
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
 // CallOptions are what a call has besides its request. The zero value, and a nil *CallOptions, is a call at Routine
@@ -37,15 +38,15 @@ type CallOptions struct {
 // ctx bounds the call: its deadline reaches the handler, and when it ends first, the handler's context ends too.
 // Without a deadline a call may take as long as the session lives.
 //
-// The handler is started at most once. An error is a [*CallError], which says whether the handler may have been
-// started; Call itself never tries again. A small call costs one round trip. Calls run side by side: one does not
+// The handler is started at most once, when the whole request has arrived. An error is a [*CallError], which says whether
+// the handler may have been started; Call itself never tries again. A small call costs one round trip. Calls run side by side: one does not
 // wait for another, and they are handled in no particular order.
 func (s *Session) Call(ctx context.Context, method string, req []byte, o *CallOptions) ([]byte, error) {
 	c, err := s.openCall(ctx, method, o, false)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.out.TrySend(req); err != nil { // nothing is buffered: it does not block
+	if c.receipt, err = c.out.TrySend(req); err != nil { // nothing is buffered: it does not block
 		c.out.Abort(0)
 		if errors.Is(err, flow.ErrTooLarge) {
 			return nil, c.fail(CallTooLarge, false, err)
@@ -60,9 +61,10 @@ func (s *Session) Call(ctx context.Context, method string, req []byte, o *CallOp
 
 // A call is the caller's end of one.
 type call struct {
-	method string
-	out    *flow.Sender
-	in     *flow.Receiver // nil until the peer answers
+	method  string
+	out     *flow.Sender
+	receipt *flow.Receipt  // of the request; nil on a streaming call
+	in      *flow.Receiver // nil until the peer answers
 }
 
 // openCall opens the flow that carries a request.
@@ -139,17 +141,40 @@ func (c *call) tooLarge(n, limit int) error {
 
 // lost is the error for an answer that does not come. It withdraws the request.
 func (c *call) lost(ctx context.Context, s *Session, err error) error {
-	code := CallInternal // the peer has ended a flow in the middle of the call
+	code := CallInternal                                                            // the peer has ended a flow in the middle of the call
+	if rejected, ok := errors.AsType[*flow.RejectedError](err); ok && c.in == nil { // by who does not answer it
+		code = CallNotFound // a peer that knows no calls
+		if rejected.Code == uint64(wire.CodeFlowRefused) {
+			code = CallUnavailable
+		}
+		return c.fail(code, false, err)
+	}
 	switch ended := ctx.Err(); {
 	case ended != nil && errors.Is(err, ended):
 		code = contextCode(err)
-		c.out.Abort(uint64(code))
 	case errors.Is(err, flow.ErrTooLarge):
 		code = CallTooLarge
 	case overBy(err):
 		code, err = CallDisconnected, s.reason(err)
 	}
-	return c.fail(code, s.mayHaveSent(), err)
+	return c.fail(code, c.giveUp(s, code), err)
+}
+
+// giveUp withdraws the request and says whether the handler may have been started: on the whole request, or, on a
+// streaming call, on anything. Nothing is sent any more when it returns.
+func (c *call) giveUp(s *Session, code CallCode) (mayHaveRun bool) {
+	sent := c.out.Begun
+	if c.receipt != nil {
+		sent = c.receipt.Sent
+	}
+	c.out.Abort(uint64(code))
+	if !sent() { // unless the loop is about to
+		seen := make(chan struct{})
+		if s.post(func(now time.Time) { s.mux.Collect(now); close(seen) }) {
+			<-seen
+		}
+	}
+	return sent()
 }
 
 // end gives up both flows of a call that is over because of err.
@@ -187,22 +212,6 @@ func (s *Session) reason(err error) error {
 	return err
 }
 
-// mayHaveSent says whether anything that was handed to a flow before may have left. It is asked after a flow was
-// aborted, or the session ended, so that what has not left never will.
-func (s *Session) mayHaveSent() bool {
-	select {
-	case <-s.ready:
-		return true
-	default:
-	}
-	sent := make(chan bool, 1)
-	ask := func(time.Time) { sent <- s.mux.Stats().PacketsSent > 0 }
-	if !s.post(ask) {
-		ask(time.Time{})
-	}
-	return <-sent
-}
-
 // maxCallAttempts bounds how often Endpoint.Call makes a call.
 const maxCallAttempts = 4
 
@@ -212,6 +221,9 @@ const maxCallAttempts = 4
 // When the session ends before the answer, Call dials and tries again if the handler cannot have been started, or if
 // the call is [CallOptions].Idempotent; at most three times, within ctx.
 func (e *Endpoint) Call(ctx context.Context, id ID, method string, req []byte, o *CallOptions) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, &CallError{Method: method, Code: contextCode(err), Err: err}
+	}
 	for attempt := 1; ; attempt++ {
 		s, err := e.connect(Target{ID: id}, false)
 		if err != nil {
@@ -221,7 +233,7 @@ func (e *Endpoint) Call(ctx context.Context, id ID, method string, req []byte, o
 		e.dialled(s, err != nil && !s.isReady())
 		var ce *CallError
 		if err == nil || !errors.As(err, &ce) || ce.Code != CallDisconnected || attempt == maxCallAttempts ||
-			ce.MayHaveRun && (o == nil || !o.Idempotent) {
+			ce.MayHaveRun && (o == nil || !o.Idempotent) || ce.Err == nil { // a handler may return that code too
 			return resp, err
 		}
 		select {

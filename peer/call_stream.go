@@ -43,9 +43,7 @@ func (s *Session) CallStream(ctx context.Context, method string, o *CallOptions)
 	c.out.Announce()
 	st.mu.Lock() // ctx may end at once
 	defer st.mu.Unlock()
-	st.stop = context.AfterFunc(ctx, func() {
-		_ = st.finish(c.fail(contextCode(ctx.Err()), true, ctx.Err()))
-	})
+	st.stop = context.AfterFunc(ctx, func() { st.giveUp(contextCode(ctx.Err()), ctx.Err()) })
 	return st, nil
 }
 
@@ -86,7 +84,7 @@ func (st *CallStream) Recv(ctx context.Context) ([]byte, error) {
 	}
 	defer func() { <-st.recvMu }()
 	msg, err := st.recv(ctx)
-	if ended := ctx.Err(); err == nil || ended != nil && errors.Is(err, ended) {
+	if err == nil || waitOver(ctx, err) {
 		return msg, err
 	}
 	return nil, st.finish(err)
@@ -143,7 +141,7 @@ func (st *CallStream) recv(ctx context.Context) ([]byte, error) {
 
 // lost is what the failure of a flow means: that the call is over, unless only the wait is.
 func (st *CallStream) lost(ctx context.Context, c *call, err error) error {
-	if ended := ctx.Err(); ended != nil && errors.Is(err, ended) {
+	if waitOver(ctx, err) {
 		return err
 	}
 	st.mu.Lock()
@@ -157,21 +155,39 @@ func (st *CallStream) lost(ctx context.Context, c *call, err error) error {
 
 // Close ends the call: if it is not over, the handler's context is cancelled. Recv fails from now on.
 func (st *CallStream) Close() error {
-	_ = st.finish(st.c.fail(CallCanceled, true, context.Canceled))
+	st.giveUp(CallCanceled, context.Canceled)
 	return nil
+}
+
+// giveUp ends the call, unless it is over already, because it is not wanted any more.
+func (st *CallStream) giveUp(code CallCode, err error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.over == nil {
+		st.finishLocked(st.c.fail(code, st.c.giveUp(st.s, code), err))
+	}
 }
 
 // finish ends the call because of err, unless it is over already, and returns why it is.
 func (st *CallStream) finish(err error) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.over != nil {
-		return st.over
+	if st.over == nil {
+		st.finishLocked(err)
 	}
+	return st.over
+}
+
+func (st *CallStream) finishLocked(err error) {
 	st.over = err
 	st.stop()
 	st.c.end(err)
-	return err
+}
+
+// waitOver says whether err is that a wait has ended with its context. How a call ended may match the context's error,
+// but is another.
+func waitOver(ctx context.Context, err error) bool {
+	return err != nil && err == ctx.Err() //nolint:errorlint // those who wait return it as it is
 }
 
 // A HandlerStream is the handler's end of a streaming call. Its methods may be called from multiple goroutines, until
@@ -181,8 +197,8 @@ type HandlerStream struct {
 	out  *flow.Sender
 	most int
 
-	mu  sync.Mutex
-	eof bool // the caller sends no more
+	recvMu chan struct{} // holds a token while a Recv is in progress, and protects eof
+	eof    bool          // the caller sends no more
 }
 
 // Request returns the call. It has no Data.
@@ -197,10 +213,13 @@ func (st *HandlerStream) Send(ctx context.Context, msg []byte) error {
 // Recv returns the next message of the caller, which is the handler's. ctx bounds the wait and nothing else. After the
 // caller's CloseSend it returns io.EOF; it fails when the call is over.
 func (st *HandlerStream) Recv(ctx context.Context) ([]byte, error) {
-	st.mu.Lock()
-	eof := st.eof
-	st.mu.Unlock()
-	if eof {
+	select { // one after the other, or who waits at the end would not be told of it
+	case st.recvMu <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-st.recvMu }()
+	if st.eof {
 		return nil, io.EOF
 	}
 	m, err := st.c.in.Recv(ctx)
@@ -212,9 +231,7 @@ func (st *HandlerStream) Recv(ctx context.Context) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case kind == callEnd:
-		st.mu.Lock()
 		st.eof = true
-		st.mu.Unlock()
 		return nil, io.EOF
 	case len(data) > st.most:
 		return nil, Errorf(CallTooLarge, "messages have at most %d bytes", st.most)
@@ -234,12 +251,14 @@ func (c *served) runStream(fn StreamHandlerFunc) {
 			out.Abort(0)
 		}
 	}()
-	st := c.runStreamHandler(fn, &HandlerStream{c: c, out: out, most: c.s.e.cfg.maxRequest()})
+	hs := &HandlerStream{c: c, out: out, most: c.s.e.cfg.maxRequest(), recvMu: make(chan struct{}, 1)}
+	st := c.runStreamHandler(fn, hs)
+	c.releaseShared()
 	if c.ctx.Err() == nil {
 		err = sendTagged(&c.ctx, out, callEnd, st.append(nil))
 	}
 	if done = err == nil && c.ctx.Err() == nil; done {
-		_ = out.Close(atHand)
+		c.deliver(out, maxOwed)
 	}
 }
 

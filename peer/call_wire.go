@@ -47,11 +47,19 @@ func (h *callHeader) append(b []byte) []byte {
 		flags |= callStream
 	}
 	b = append(b, flags)
-	// Rounded up: the handler is not told to give up before the caller does.
-	b = wire.AppendVarint(b, uint64((h.timeout+time.Millisecond-1)/time.Millisecond))
+	b = wire.AppendVarint(b, h.millis())
 	b = wire.AppendVarint(b, uint64(len(h.method)))
 	b = append(b, h.method...)
 	return append(b, h.metadata...)
+}
+
+// millis is the timeout, rounded up: the handler is not told to give up before the caller does.
+func (h *callHeader) millis() uint64 {
+	ms := uint64(h.timeout / time.Millisecond)
+	if h.timeout%time.Millisecond > 0 {
+		ms++
+	}
+	return ms
 }
 
 var errCallHeader = errors.New("peer: malformed call")
@@ -96,11 +104,16 @@ func (st callStatus) append(b []byte) []byte {
 	}
 	b = append(b, ran)
 	b = wire.AppendVarint(b, min(uint64(st.code), wire.MaxVarint))
-	text := st.text
-	if len(text) > maxCallText {
-		text = strings.ToValidUTF8(text[:maxCallText], "")
+	return append(b, cutText(st.text, "")...)
+}
+
+// cutText returns as much of the text of an error as may travel. replacement takes the place of what is not UTF-8.
+func cutText[S string | []byte](text S, replacement string) string {
+	valid := strings.ToValidUTF8(string(text[:min(len(text), maxCallText)]), replacement)
+	if len(valid) > maxCallText { // by the replacements
+		valid = strings.ToValidUTF8(valid[:maxCallText], "")
 	}
-	return append(b, text...)
+	return valid
 }
 
 func parseCallStatus(b []byte) (st callStatus, err error) {
@@ -111,7 +124,7 @@ func parseCallStatus(b []byte) (st callStatus, err error) {
 	if b[0] > 1 || n <= 0 || code == 0 {
 		return st, errCallHeader
 	}
-	return callStatus{code: CallCode(code), ran: b[0] == 1, text: strings.ToValidUTF8(string(b[1+n:]), "\uFFFD")}, nil
+	return callStatus{code: CallCode(code), ran: b[0] == 1, text: cutText(b[1+n:], "\uFFFD")}, nil
 }
 
 // The first byte of each message on the flows of a streaming call.

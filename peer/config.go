@@ -98,10 +98,17 @@ type Config struct {
 	// MaxSessionCalls is how many of them run for one peer. If zero, 256.
 	MaxSessionCalls int
 
-	// MaxQueuedCalls is how many more calls wait for a handler to end, those whose request has not arrived whole
-	// included. One peer may have a quarter of that waiting. Further calls are answered [CallUnavailable]. If zero,
-	// 4096. If negative, none wait.
+	// MaxQueuedCalls is how many more calls wait for a handler to end, those whose request has not arrived whole, and
+	// those with an answer that the peer does not take, included. One peer may have a quarter of that waiting. Further
+	// calls are answered [CallUnavailable]; so is one whose request has been arriving for more than 2 s when another
+	// needs its place. If zero, 4096. If negative, none wait.
 	MaxQueuedCalls int
+
+	// MaxQueuedBytes bounds the requests that have arrived and wait for a handler, in bytes. One peer may have a quarter
+	// of it waiting, and always one request. Further calls are answered [CallUnavailable]. If zero or less, 64 MiB.
+	// Requests and responses of handlers that run come on top of it: MaxConcurrentCalls, MaxSessionCalls and MaxRequest
+	// bound them.
+	MaxQueuedBytes int
 
 	// MaxRequest is the size in bytes of the largest request, and of the largest message on a stream of messages,
 	// that reaches a handler. If zero, MaxMessage.
@@ -144,6 +151,7 @@ const (
 	defaultConcurrentCalls = 1024
 	defaultSessionCalls    = 256
 	defaultQueuedCalls     = 4096
+	defaultQueuedBytes     = 64 << 20
 )
 
 // clone returns a copy of c with every default filled in.
@@ -177,6 +185,7 @@ func (c *Config) clone() (*Config, error) {
 	d.Backlog = positive(d.Backlog, defaultBacklog)
 	d.MaxConcurrentCalls = positive(d.MaxConcurrentCalls, defaultConcurrentCalls)
 	d.MaxSessionCalls = positive(d.MaxSessionCalls, defaultSessionCalls)
+	d.MaxQueuedBytes = positive(d.MaxQueuedBytes, defaultQueuedBytes)
 	if d.MaxQueuedCalls == 0 {
 		d.MaxQueuedCalls = defaultQueuedCalls
 	}

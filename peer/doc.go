@@ -101,8 +101,7 @@
 //
 // # Limitations
 //
-// Calls are not resumed: a session that ends takes the calls on it with it. A call that was given up before anything of
-// it was sent, on an established session, is said to may have run all the same.
+// Calls are not resumed: a session that ends takes the calls on it with it.
 //
 // New addresses are not told to the peer of an established session. A peer that moves is followed as soon as one of
 // its packets arrives, which a NAT in front of the other may prevent; such a session, one whose two peers move at the

@@ -76,3 +76,9 @@ func (s *Session) Queued() int64 { return s.e.queued.Load() }
 
 // CloseEndpoint closes the endpoint of s.
 func (s *Session) CloseEndpoint(ctx context.Context) error { return s.e.Close(ctx) }
+
+// SendRaw sends a message to the caller without the byte that says what it is.
+func (st *HandlerStream) SendRaw(ctx context.Context, msg []byte) error {
+	_, err := st.out.Send(ctx, msg)
+	return err
+}

@@ -131,11 +131,14 @@ func (s *Session) sortArrived() {
 			s.offerStream(r)
 		default:
 			if !s.arrived.flows.offer(r) {
-				r.Reject(0) // nobody accepts this kind
+				refuse(r)
 			}
 		}
 	}
 }
+
+// refuse tells the peer that nobody takes a flow, so that it does not wait for an answer.
+func refuse(r *flow.Receiver) { r.Reject(uint64(wire.CodeFlowRefused)) }
 
 // endArrived makes everybody who waits for the peer to open something fail with err.
 func (s *Session) endArrived(err error) {

@@ -4,6 +4,7 @@
 package peer
 
 import (
+	"container/list"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -19,6 +20,13 @@ type served struct {
 	priority flow.Priority
 	ctx      handlerContext
 	req      Request
+
+	own, shared bool // it has a slot of the session, of the endpoint
+
+	// Protected by callDesk.mu.
+	arrived    time.Time
+	unfinished *list.Element // the place in callDesk.unfinished, until the request is there
+	evicted    bool          // another has its place
 }
 
 func newServed(s *Session, in *flow.Receiver, h callHeader) *served {
@@ -33,20 +41,12 @@ func newServed(s *Session, in *flow.Receiver, h callHeader) *served {
 
 // run handles the call from its arrival to its end.
 func (c *served) run(fn handler) {
-	defer c.s.e.calls.leave(&c.s.calls)
+	defer c.s.e.calls.leave(c)
 	defer c.ctx.finish()
 	defer c.in.Reject(0) // the caller need not keep its flow open any more
-	if fn.call != nil && !c.receive() {
-		return
-	}
-	// Within a session first: who waits for a place of the session keeps none of the endpoint's.
-	for _, slots := range []chan struct{}{c.s.calls.slots, c.s.e.calls.slots} {
-		if !takeSlot(&c.ctx, slots) {
-			return
-		}
-		defer func() { <-slots }()
-	}
-	if c.ctx.Err() != nil {
+	defer c.releaseOwn()
+	defer c.releaseShared()
+	if fn.call != nil && !c.receive() || !c.begin() || c.ctx.Err() != nil {
 		return
 	}
 	if fn.stream != nil {
@@ -54,12 +54,22 @@ func (c *served) run(fn handler) {
 		return
 	}
 	resp, st := c.runCall(fn.call)
-	c.answer(resp, st)
+	c.releaseShared()
+	if out := c.answer(resp, st); out != nil && len(resp) > smallAnswer {
+		c.deliver(out, len(resp))
+	}
 }
 
 // receive waits for the request. It reports false if that is not to be handled.
 func (c *served) receive() bool {
-	m, err := c.in.Recv(&c.ctx)
+	m, err := c.in.Recv(atHand)
+	if err != nil && c.in.Err() == nil {
+		c.s.e.calls.await(c)
+		m, err = c.in.Recv(&c.ctx)
+		if !c.s.e.calls.came(c) {
+			return false // the caller has been told
+		}
+	}
 	if err == nil && m.More { // requests do not come in parts
 		c.answer(nil, callStatus{code: CallInternal, text: errCallHeader.Error()})
 		return false
@@ -101,25 +111,48 @@ func (c *served) unwound(p any) callStatus {
 	return st
 }
 
-// answer sends what the handler has returned, unless nobody waits for it.
-func (c *served) answer(resp []byte, st callStatus) {
+// answer sends what the handler has returned, unless nobody waits for it. It returns the flow that a response is on its
+// way on.
+func (c *served) answer(resp []byte, st callStatus) *flow.Sender {
 	if c.ctx.Err() != nil {
-		return
+		return nil
 	}
 	if st.code != 0 {
-		c.s.refuseCall(c.in, &callHeader{priority: c.priority}, st)
-		return
+		c.s.refuseCall(c.in, c.priority, st)
+		return nil
 	}
 	out, err := c.s.mux.Open("", &flow.Options{Priority: c.priority, Answers: c.in})
 	if err != nil {
-		return // the session is over
+		return nil // the session is over
 	}
 	if _, err = out.TrySend(resp); err != nil { // nothing is buffered: it does not block
 		out.Abort(0)
 		if isTooLarge(err) {
 			c.answer(nil, callStatus{code: CallTooLarge, ran: true, text: err.Error()})
 		}
-		return
+		return nil
 	}
 	_ = out.Close(atHand)
+	return out
+}
+
+const (
+	smallAnswer = 1 << 10 // bytes of an answer that need not be accounted for
+	maxOwed     = 1 << 20 // bytes of answers on their way to one peer beyond which no more handlers run for it
+)
+
+// deliver waits until the caller has the answer, of n bytes, or does not want it any more. Until then it takes up memory,
+// and the call its place; also that of a handler, if there is much that the peer does not take.
+func (c *served) deliver(out *flow.Sender, n int) {
+	c.ctx.finish() // the handler has returned
+	desk := &c.s.e.calls
+	if !desk.owe(&c.s.calls, n) {
+		c.releaseOwn()
+	}
+	defer desk.owe(&c.s.calls, -n)
+	wait := handlerContext{in: c.in, deadline: c.ctx.deadline}
+	defer wait.finish()
+	if out.Close(&wait) != nil {
+		out.Abort(0)
+	}
 }

@@ -58,9 +58,3 @@ func TestEndsWithTrainsInFlight(t *testing.T) {
 		})
 	}
 }
-
-func canceled() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
-}

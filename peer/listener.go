@@ -113,7 +113,7 @@ func (l *Listener) Close() error {
 	}
 	l.gate.Unlock(true)
 	for _, st := range refused {
-		st.r.Reject(0)
+		refuse(st.r)
 	}
 	return nil
 }
@@ -133,7 +133,7 @@ func (l *Listener) offer(s *Session, r *flow.Receiver) {
 	}
 	l.gate.Unlock(l.ready())
 	if full {
-		r.Reject(0)
+		refuse(r)
 	}
 }
 
@@ -206,7 +206,7 @@ func (s *Session) offerStream(r *flow.Receiver) {
 		return
 	}
 	if !s.arrived.streams.offer(r) {
-		r.Reject(0) // nobody accepts this kind
+		refuse(r)
 		return
 	}
 	if l := s.listener(r.Label()); l != nil { // made meanwhile, when the stream was not in line yet
