@@ -31,7 +31,7 @@ func sharing(t *testing.T, neck *bottleneck, configs ...Config) *lab {
 // TestSoloFill: one bulk flow fills a path by itself, with any of the controllers.
 func TestSoloFill(t *testing.T) {
 	for name, controller := range map[string]func(int) Controller{"weir": NewWeir, "cubic": NewCUBIC, "newreno": NewReno} {
-		for _, mbps := range []float64{2, 10, 40} {
+		for _, mbps := range []float64{2, 10, 40}[:lighter(3, 2)] {
 			t.Run(fmt.Sprintf("%s/%v Mbit/s", name, mbps), func(t *testing.T) {
 				neck := newBottleneck(mbps*1e6, int(mbps*1e6/8/10)) // 100 ms
 				l := sharing(t, neck, Config{Controller: controller})

@@ -19,7 +19,7 @@ import (
 func TestGigabyte(t *testing.T) {
 	total := 1_000_000_000
 	if testing.Short() || raceEnabled {
-		total /= 50
+		total /= 100
 	}
 	p := newPair(t, Config{}, Config{})
 	p.eachLink(func(l *link) {
