@@ -221,3 +221,31 @@ func TestCloseWaitsForHandlers(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// A second Close hastens the first, also when that waits for handlers.
+func TestSecondCloseHastens(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, far, s := callPair(t, nil)
+		started, release := make(chan struct{}), make(chan struct{})
+		far.Handle("stubborn", func(context.Context, *peer.Request) ([]byte, error) {
+			close(started)
+			<-release
+			return nil, nil
+		})
+		var wg sync.WaitGroup
+		wg.Go(func() { _, _ = s.Call(t.Context(), "stubborn", nil, nil) })
+		<-started
+		start := time.Now()
+		wg.Go(func() { _ = far.Close(context.Background()) })
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+		defer cancel()
+		wg.Go(func() { _ = far.Close(ctx) })
+		time.AfterFunc(time.Minute, func() { close(release) })
+		wg.Wait()
+		if took := time.Since(start); took != 5*time.Second {
+			t.Errorf("the endpoint took %v to close, want 5s, when the second Close was told to stop waiting", took)
+		}
+		<-release
+	})
+}

@@ -22,9 +22,13 @@ type conditioned struct {
 
 	mu      sync.Mutex
 	links   [2]condition.Link[label]
-	running bool // a goroutine hands on what is held
+	busy    [2]bool // somebody hands on what is due, one at a time so that it stays in order
+	running bool    // a goroutine hands on what is held
 	closed  bool
 }
+
+// handedOn is how many packets one who sends or receives hands on, perhaps others' too, before the goroutine takes over.
+const handedOn = 64
 
 // A label goes with a datagram through a link.
 type label struct {
@@ -66,8 +70,8 @@ func (c *conditioned) rouse() {
 
 // take takes datagrams over, of segment bytes each but for the last, unless there are no conditions. b is copied.
 //
-// What is due at once is handed on by the caller, so that conditions without delay cost no goroutine. Packets of one
-// session stay in order all the same: as long as anything is held, everything goes through the goroutine.
+// What is due at once is handed on by the caller, so that conditions without delay cost no goroutine, unless the goroutine
+// or another caller is about to: who does takes along what comes meanwhile.
 func (c *conditioned) take(d direction, b []byte, segment int, addr netip.AddrPort, mark wire.ECN) bool {
 	if c == nil || !c.bad[d].Load() || len(b) == 0 {
 		return false
@@ -83,25 +87,34 @@ func (c *conditioned) take(d direction, b []byte, segment int, addr netip.AddrPo
 		l.Push(now, b[:n], label{addr, mark})
 		b = b[n:]
 	}
-	if c.running {
+	switch {
+	case c.busy[d]:
+	case c.running:
 		c.rouse()
-		return true
-	}
-	c.handOn(now, d)
-	if !c.running && !c.closed && !c.next().IsZero() {
+	default:
+		c.handOn(d)
+		if c.closed || c.links[d].Next().IsZero() {
+			break
+		}
+		if c.running { // since then
+			c.rouse()
+			break
+		}
 		c.running = true
 		c.e.wg.Go(c.run)
 	}
 	return true
 }
 
-// handOn passes on what is due in one direction. It is called with c.mu locked, and unlocks it for each packet.
-func (c *conditioned) handOn(now time.Time, d direction) {
+// handOn passes on what is due in one direction, or some of it if it is much. It is called with c.mu locked, and unlocks
+// it for each packet.
+func (c *conditioned) handOn(d direction) {
+	c.busy[d] = true
 	l := &c.links[d]
-	for {
-		b, to, ok := l.Pop(now)
+	for range handedOn {
+		b, to, ok := l.Pop(time.Now())
 		if !ok {
-			return
+			break
 		}
 		c.mu.Unlock()
 		if d == receiving {
@@ -112,23 +125,22 @@ func (c *conditioned) handOn(now time.Time, d direction) {
 		c.mu.Lock()
 		l.Release(b)
 	}
+	c.busy[d] = false
 }
 
-// next returns when there is something to hand on; zero: nothing is held.
-func (c *conditioned) next() time.Time {
-	return earliest(c.links[sending].Next(), c.links[receiving].Next())
-}
-
-// run hands on what is held, and ends when nothing is.
+// run hands on what is held, and ends when nothing is but what others hand on.
 func (c *conditioned) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
+		var next time.Time // when there is something to hand on; zero: nothing is held
 		c.mu.Lock()
-		now := time.Now()
-		c.handOn(now, sending)
-		c.handOn(now, receiving)
-		next := c.next()
+		for d := range c.links {
+			if !c.busy[d] {
+				c.handOn(direction(d))
+				next = earliest(next, c.links[d].Next())
+			}
+		}
 		if next.IsZero() || c.closed {
 			c.running = false
 			c.mu.Unlock()

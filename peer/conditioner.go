@@ -28,7 +28,7 @@ type Conditioner struct {
 }
 
 // Conditions say what a network does to packets in one direction. The zero value does nothing. Probabilities are from 0
-// to 1; values out of range count as the nearest in range. Chance decides first which packets are lost, held back,
+// to 1, times up to an hour; values out of range count as the nearest in range. Chance decides first which packets are lost, held back,
 // doubled or damaged; what is left waits for the bandwidth and then travels for the delay.
 type Conditions struct {
 	// Loss is the part of the packets that is lost on average; 1 is an outage. If Burst is more than 1, losses come in

@@ -127,7 +127,8 @@ type Config struct {
 	// been established, or when one that this endpoint began has failed, with what has happened until then still to be
 	// written; it may return nil for no log. A goroutine of the endpoint calls it, writes and closes the file. Sessions
 	// never wait for it: events that come while more than 256 KiB of a session, or 16 MiB of all, wait to be written
-	// are dropped, which the file says and [Stats].EventsDropped counts. [Endpoint.Close] does wait for it.
+	// are dropped, which the file says and [Stats].EventsDropped counts. [Endpoint.Close] does wait
+	// for it, within its context and a second more; one file that is slow delays the others.
 	// If nil, there are no event logs.
 	EventLog func(SessionInfo) (io.WriteCloser, error)
 

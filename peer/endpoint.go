@@ -46,6 +46,9 @@ type Endpoint struct {
 	wg     sync.WaitGroup // everything the endpoint started
 	shut   chan struct{}  // closed when Close is through
 
+	patience context.Context    //nolint:containedctx // of all who call Close: it ends when one of them has none left
+	hasten   context.CancelFunc // ends it
+
 	listeners listeners
 	calls     callDesk
 
@@ -112,6 +115,7 @@ func Listen(ctx context.Context, c *Config) (*Endpoint, error) {
 		return nil, err
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
+	e.patience, e.hasten = context.WithCancel(context.Background())
 	e.mux = icex.NewMux(e.writeDirect, e.hostAddrs)
 	e.stun = newReflexive(e)
 	e.relays = newRelays(e)
@@ -196,23 +200,20 @@ var errEndpointClosed = &CloseError{Code: CodeShutdown}
 
 // Close closes every session in good order, as [Session.Close] does, until ctx ends, then at once; it releases the
 // sockets and the relays and closes the Signaler. Handlers of calls see their context end, and are waited for until
-// ctx ends. When Close returns, no goroutine of the endpoint is left but handlers that are still busy. Calling it
-// again while it is at work waits for it, and hastens it when the later ctx ends.
+// ctx ends; so are writers of event logs, and a second more. When Close returns, no goroutine of the endpoint is left but
+// for handlers and writers that are still busy. Calling it again while it is at work waits for it, and hastens it when
+// the later ctx ends. A handler that calls it waits for itself until ctx ends.
 func (e *Endpoint) Close(ctx context.Context) error {
 	e.mu.Lock()
 	first := !e.closed
 	e.closed = true
 	e.mu.Unlock()
+	if ctx.Err() != nil {
+		e.hasten()
+	}
+	defer context.AfterFunc(ctx, e.hasten)()
 	if first {
-		go e.close(ctx)
-	} else {
-		go func() {
-			select {
-			case <-e.shut:
-			case <-ctx.Done():
-				e.eachSession(func(s *Session) { s.post(s.kill) })
-			}
-		}()
+		go e.close(e.patience)
 	}
 	<-e.shut
 	return nil
@@ -220,6 +221,7 @@ func (e *Endpoint) Close(ctx context.Context) error {
 
 func (e *Endpoint) close(ctx context.Context) {
 	defer close(e.shut)
+	defer e.hasten()
 	var sessions sync.WaitGroup
 	e.eachSession(func(s *Session) {
 		sessions.Go(func() {
@@ -242,7 +244,7 @@ func (e *Endpoint) close(ctx context.Context) {
 		_ = s.conn.Close()
 	}
 	e.wg.Wait()
-	e.events.Close()
+	e.events.Close(ctx)
 }
 
 // stamp returns the time for a signaling message: later than that of every message before, so that the order in

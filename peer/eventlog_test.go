@@ -5,6 +5,7 @@ package peer_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/peer"
@@ -203,5 +205,43 @@ func TestEventLogThatCannotBeOpened(t *testing.T) {
 		if a.Stats().EventsDropped == 0 {
 			t.Error("no event counts as dropped")
 		}
+	})
+}
+
+// A stuckWriter never finishes.
+type stuckWriter struct{ free <-chan struct{} }
+
+func (w stuckWriter) Write(b []byte) (int, error) { <-w.free; return len(b), nil }
+func (w stuckWriter) Close() error                { return nil }
+
+// A disk that has stopped does not keep an endpoint from closing for longer than it is told, and a second.
+func TestEventLogThatIsStuck(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		free := make(chan struct{})
+		n := peertest.New(t, &peertest.Config{OneWay: 5 * time.Millisecond, NoRelay: true})
+		alice := n.Endpoint(peertest.Public, &peer.Config{EventLog: func(peer.SessionInfo) (io.WriteCloser, error) {
+			return stuckWriter{free}, nil
+		}})
+		bob := n.Endpoint(peertest.Public, nil)
+		meet(t, alice, bob)
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		done := make(chan time.Duration, 1)
+		start := time.Now()
+		go func() {
+			_ = alice.Close(ctx)
+			done <- time.Since(start)
+		}()
+		select {
+		case took := <-done:
+			if took > 6*time.Second {
+				t.Errorf("Close took %v, want at most the 5s it was given and 1s", took)
+			}
+		case <-time.After(time.Minute):
+			t.Error("Close waits for a writer that is stuck, whatever its context says")
+		}
+		close(free)
+		synctest.Wait()
 	})
 }

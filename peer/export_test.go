@@ -77,6 +77,11 @@ func (s *Session) Queued() int64 { return s.e.queued.Load() }
 // CloseEndpoint closes the endpoint of s.
 func (s *Session) CloseEndpoint(ctx context.Context) error { return s.e.Close(ctx) }
 
+// SendConditioned offers packets of segment bytes to the conditioner of e, as a session does.
+func SendConditioned(e *Endpoint, b []byte, segment int, to netip.AddrPort) bool {
+	return e.cond.take(sending, b, segment, to, wire.NotECT)
+}
+
 // SendRaw sends a message to the caller without the byte that says what it is.
 func (st *HandlerStream) SendRaw(ctx context.Context, msg []byte) error {
 	_, err := st.out.Send(ctx, msg)

@@ -26,6 +26,7 @@ type sinkNetwork struct {
 	written  atomic.Int64
 	bytesIn  atomic.Int64
 	bytesOut atomic.Int64
+	onWrite  func(b []byte) // may be nil
 }
 
 type sinkPacket struct {
@@ -75,6 +76,9 @@ func (c *sinkConn) ReadFrom(b []byte) (int, net.Addr, error) {
 func (c *sinkConn) WriteTo(b []byte, _ net.Addr) (int, error) {
 	c.written.Add(1)
 	c.bytesOut.Add(int64(len(b)))
+	if c.onWrite != nil {
+		c.onWrite(b)
+	}
 	return len(b), nil
 }
 

@@ -361,3 +361,42 @@ func TestOddSettingsAreTaken(t *testing.T) {
 		t.Error("an empty packet was lost")
 	}
 }
+
+// Times beyond all measure are the longest there are, and not in the past.
+func TestTimesAreClamped(t *testing.T) {
+	const longest = math.MaxInt64
+	for name, s := range map[string]Settings{
+		"delay":   {Delay: longest},
+		"both":    {Delay: longest, Jitter: longest},
+		"reorder": {Delay: longest, Jitter: longest, Reorder: 1, ReorderDelay: longest},
+		"queue":   {Bandwidth: 1, QueueDelay: longest, Delay: longest},
+	} {
+		var l Link[int]
+		l.Set(epoch, s)
+		for i := range 20 {
+			l.Push(epoch, make([]byte, 1400), i)
+		}
+		if _, _, ok := l.Pop(epoch.Add(59 * time.Minute)); ok {
+			t.Errorf("%s: a packet came out at once, want it held for an hour", name)
+		}
+		last := epoch
+		for n := 0; ; n++ {
+			next := l.Next()
+			if next.IsZero() {
+				if n == 0 {
+					t.Errorf("%s: nothing is held", name)
+				}
+				break
+			}
+			if next.Before(last) || next.After(epoch.AddDate(1, 0, 0)) {
+				t.Fatalf("%s: the next packet is due at %v, the one before was at %v", name, next, last)
+			}
+			last = next
+			for {
+				if _, _, ok := l.Pop(next); !ok {
+					break
+				}
+			}
+		}
+	}
+}

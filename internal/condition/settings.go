@@ -6,7 +6,7 @@ package condition
 import "time"
 
 // Settings say what a [Link] does to packets. The zero value does nothing. Probabilities are from 0 to 1; values out of
-// range, NaN and negative durations included, count as the nearest in range.
+// range, NaN and durations that are negative or longer than an hour included, count as the nearest in range.
 type Settings struct {
 	Loss         float64 // part of the packets lost, on average
 	Burst        float64 // mean length of a run of losses, in packets; up to 1: losses are independent
@@ -30,6 +30,7 @@ type Settings struct {
 }
 
 const (
+	maxTime             = time.Hour // of everything that takes time
 	defaultQueueDelay   = 100 * time.Millisecond
 	defaultReorderDelay = 10 * time.Millisecond
 )
@@ -56,12 +57,14 @@ func (s Settings) clamped() Settings {
 		s.BurstDensity = 1
 	}
 	s.BurstDensity = max(s.BurstDensity, s.Loss) // all the time is not more than all the time
-	s.Delay, s.Jitter = max(s.Delay, 0), max(s.Jitter, 0)
-	if s.ReorderDelay <= 0 {
+	for _, d := range [...]*time.Duration{&s.Delay, &s.Jitter, &s.ReorderDelay, &s.QueueDelay} {
+		*d = min(max(*d, 0), maxTime)
+	}
+	if s.ReorderDelay == 0 {
 		s.ReorderDelay = defaultReorderDelay
 	}
 	s.Bandwidth = max(s.Bandwidth, 0)
-	s.QueueDelay, s.QueueBytes = max(s.QueueDelay, 0), max(s.QueueBytes, 0)
+	s.QueueBytes = max(s.QueueBytes, 0)
 	if s.QueueDelay == 0 && s.QueueBytes == 0 {
 		s.QueueDelay = defaultQueueDelay
 	}

@@ -6,7 +6,7 @@
 // which one goroutine empties for all sessions.
 //
 //	l := eventlog.New(nil)
-//	defer l.Close()
+//	defer l.Close(ctx)
 //	t := l.NewTrace(start)
 //	t.Attach(eventlog.Header{Name: "alice", Client: true}, func() (io.WriteCloser, error) {
 //		return os.Create("session.sqlog")

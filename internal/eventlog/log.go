@@ -4,6 +4,7 @@
 package eventlog
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,9 @@ import (
 const (
 	// flushEvery is for how long events are collected before they are written.
 	flushEvery = 100 * time.Millisecond
+
+	// grace is how much longer than its context Close waits for writers: what is left to write takes a moment.
+	grace = time.Second
 
 	// maxHeld bounds what waits to be written of all sessions together, in bytes.
 	maxHeld = 16 << 20
@@ -96,8 +100,9 @@ func (l *Log) flush() {
 	}
 }
 
-// Close writes what the traces hold, which must all have been closed, and ends. It waits for writers.
-func (l *Log) Close() {
+// Close writes what the traces hold, which must all have been closed, and ends. It waits for writers until ctx ends, and
+// a second more; those that are busy even then go on, and end the goroutine of the Log when they are through.
+func (l *Log) Close(ctx context.Context) {
 	if l == nil {
 		return
 	}
@@ -108,5 +113,13 @@ func (l *Log) Close() {
 	if first {
 		close(l.done)
 	}
-	<-l.ended
+	select {
+	case <-l.ended:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-l.ended:
+	case <-time.After(grace):
+	}
 }

@@ -96,7 +96,7 @@ func TestFileIsASequenceOfJSONTexts(t *testing.T) {
 		tr.Event(start.Add(time.Second), "runnel:empty").Done()
 		tr.Close()
 		tr.Event(start, "runnel:late").Done()
-		l.Close()
+		l.Close(t.Context())
 		got := parse(t, f.Bytes())
 		if len(got) != 4 {
 			t.Fatalf("there are %d records, want a header and three events:\n%s", len(got), f.String())
@@ -129,7 +129,7 @@ func TestFileIsASequenceOfJSONTexts(t *testing.T) {
 func TestEventsAreWrittenSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New(nil)
-		defer l.Close()
+		defer l.Close(t.Context())
 		var f file
 		tr := l.NewTrace(time.Now())
 		defer tr.Close()
@@ -165,7 +165,7 @@ func TestReporterNeverWaits(t *testing.T) {
 		synctest.Wait()
 		tr.Close()
 		other.Close()
-		l.Close()
+		l.Close(t.Context())
 		written, counted := 0, uint64(0)
 		for _, r := range parse(t, f.Bytes())[1:] {
 			if r.Name == "runnel:events_dropped" {
@@ -204,7 +204,7 @@ func TestAllTracesTogetherAreBounded(t *testing.T) {
 		for _, tr := range traces {
 			tr.Close()
 		}
-		l.Close()
+		l.Close(t.Context())
 	})
 }
 
@@ -227,7 +227,7 @@ func TestWritersThatFail(t *testing.T) {
 					time.Sleep(time.Second)
 				}
 				tr.Close()
-				l.Close()
+				l.Close(t.Context())
 				if len(warned) != 1 || !errors.Is(warned[0], broken) {
 					t.Errorf("warned of %v, want once of %v", warned, broken)
 				}
@@ -251,7 +251,7 @@ func TestNoLogWanted(t *testing.T) {
 		time.Sleep(time.Second)
 		tr.Event(time.Now(), "runnel:x").Done()
 		tr.Close()
-		l.Close()
+		l.Close(t.Context())
 		if tr.Dropped() != 0 || l.held.Load() != 0 {
 			t.Errorf("%d events dropped, %d bytes held of a log that nobody wants", tr.Dropped(), l.held.Load())
 		}
@@ -265,7 +265,7 @@ func TestNoLogWanted(t *testing.T) {
 	}
 	tr.Attach(Header{}, nil)
 	tr.Close()
-	none.Close()
+	none.Close(t.Context())
 }
 
 func BenchmarkEvent(b *testing.B) {
@@ -279,7 +279,7 @@ func BenchmarkEvent(b *testing.B) {
 			End().Object("raw").Int("length", 1200).End().Done()
 	}
 	tr.Close()
-	l.Close()
+	l.Close(b.Context())
 }
 
 type discard struct{}
