@@ -20,7 +20,7 @@ const (
 
 	// acksPerRTT is how many acknowledgements the sender gets in a round trip at least, however rare they are: a
 	// window moves in that many steps at least.
-	acksPerRTT = 8
+	acksPerRTT = 32
 
 	// ackDelayPart is the part of a round trip for which an acknowledgement may be put off.
 	ackDelayPart = 4

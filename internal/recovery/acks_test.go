@@ -90,8 +90,9 @@ func TestAckFrequency(t *testing.T) {
 	}{
 		{"fast", 20 * time.Microsecond, 20 * ms, maxAckEvery},
 		{"small window", 2 * ms, 20 * ms, 2},
-		{"medium", 250 * time.Microsecond, 20 * ms, 10},
-		{"loopback", 5 * time.Microsecond, 100 * time.Microsecond, maxAckEvery},
+		{"medium", 250 * time.Microsecond, 20 * ms, 2},
+		{"long", 250 * time.Microsecond, 100 * ms, 12},
+		{"loopback", 5 * time.Microsecond, 100 * time.Microsecond, 6},
 		{"slow", 30 * ms, 20 * ms, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
