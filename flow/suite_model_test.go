@@ -274,8 +274,15 @@ func (m *modelled) poll() {
 // run advances for d and polls after whatever happens.
 func (m *modelled) run(d time.Duration) {
 	limit := m.p.now.Add(d)
+	last, n := m.p.now, 0
 	for m.p.step(limit) {
 		m.poll()
+		if n++; m.p.now.After(last) {
+			last, n = m.p.now, 0
+		} else if n > 10_000 {
+			m.t.Fatalf("time stands still: a wants to be called at %v, b at %v, now is %v", m.p.a.m.NextTimeout().Sub(epoch),
+				m.p.b.m.NextTimeout().Sub(epoch), last.Sub(epoch))
+		}
 	}
 	m.p.now = limit
 	m.p.flush(m.p.a)
