@@ -11,7 +11,6 @@ import (
 	"log"
 	"net/http"
 	"net/netip"
-	"time"
 
 	"github.com/seed-98f0d4c2/runnel/peer"
 	"github.com/seed-98f0d4c2/runnel/signaling"
@@ -179,7 +178,9 @@ func ExampleSession_Call() {
 	defer alice.Close(ctx)
 	defer bob.Close(ctx)
 
+	started := make(chan struct{})
 	bob.Handle("pay", func(ctx context.Context, _ *peer.Request) ([]byte, error) {
+		close(started)
 		<-ctx.Done() // something takes too long
 		return nil, ctx.Err()
 	})
@@ -187,9 +188,12 @@ func ExampleSession_Call() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	limited, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
-	defer cancel()
-	_, err = s.Call(limited, "pay", []byte("5"), nil)
+	impatient, cancel := context.WithCancel(ctx)
+	go func() {
+		<-started
+		cancel()
+	}()
+	_, err = s.Call(impatient, "pay", []byte("5"), nil)
 	var ce *peer.CallError
 	if errors.As(err, &ce) {
 		fmt.Println(ce.Code, "- may have run:", ce.MayHaveRun)
@@ -199,7 +203,7 @@ func ExampleSession_Call() {
 		fmt.Println(ce.Code, "- may have run:", ce.MayHaveRun)
 	}
 	// Output:
-	// deadline exceeded - may have run: true
+	// cancelled - may have run: true
 	// no such method - may have run: false
 }
 

@@ -50,7 +50,7 @@ func (tr *transcript) all() string {
 func (tr *transcript) wait(t *testing.T, n int, pattern string) []string {
 	t.Helper()
 	re := regexp.MustCompile(`(?m)^` + pattern + `$`)
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(2 * time.Minute) // if it is never there
 	for {
 		tr.mu.Lock()
 		found, more := re.FindAllStringSubmatch(tr.text.String(), n), tr.more

@@ -46,7 +46,7 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 		}
 		return nil
 	}
-	cmd.WaitDelay = 10 * time.Second
+	cmd.WaitDelay = time.Minute
 	return cmd
 }
 

@@ -5,6 +5,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -62,6 +64,9 @@ func reach(ctx context.Context, ep *peer.Endpoint, target string) (peer.ID, erro
 		t.Addrs = []netip.AddrPort{addr.AddrPort()}
 	}
 	_, err = ep.DialTarget(ctx, t)
+	if errors.Is(err, peer.ErrNoSignaler) {
+		err = fmt.Errorf("without --rendezvous a peer is named ID@host:port, as serve prints it: %w", err)
+	}
 	return id, err
 }
 

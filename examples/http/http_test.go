@@ -48,7 +48,7 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 		}
 		return nil
 	}
-	cmd.WaitDelay = 10 * time.Second
+	cmd.WaitDelay = time.Minute
 	return cmd
 }
 
@@ -133,7 +133,7 @@ func TestTwoProcesses(t *testing.T) {
 	common := []string{"--rendezvous", url, "--loopback", "--listen", "127.0.0.1:0"}
 	server, _ := startServer(t, append(common, "serve", "--dir", dir)...)
 
-	for proto, flag := range map[string]string{"HTTP/1.1": "--timeout=30s", "HTTP/2.0": "--http2"} {
+	for proto, flag := range map[string]string{"HTTP/1.1": "--timeout=5m", "HTTP/2.0": "--http2"} {
 		fetch := func(status string, args ...string) []byte {
 			t.Helper()
 			out, errs := fetched(t, append(append(append([]string(nil), common...), "--key", key, "fetch", flag), args...)...)
@@ -179,5 +179,14 @@ func TestWrongUse(t *testing.T) {
 	}
 	if got := run(t.Context(), []string{"fetch", "nobody", "/"}, &out, &errs); got != exitRuntime {
 		t.Errorf("fetching from nobody ends with %d, want %d", got, exitRuntime)
+	}
+	key, err := signaling.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	errs.Reset()
+	got := run(t.Context(), []string{"fetch", signaling.IDFromKey(key).String(), "/"}, &out, &errs)
+	if got != exitRuntime || !strings.Contains(errs.String(), "--rendezvous") {
+		t.Errorf("fetching from a peer without an address ends with %d, %q; want %d, and what is missing", got, errs.String(), exitRuntime)
 	}
 }
