@@ -5,6 +5,7 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 
@@ -40,15 +41,24 @@ func (d *Dialer) Dial(ctx context.Context, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, d.opError(nil, fmt.Errorf("%q is not the ID of a peer: %w", host, err))
 	}
-	s, err := d.e.Dial(ctx, id)
-	if err != nil {
-		return nil, d.opError(Addr{id}, err)
+	for {
+		s, err := d.e.Dial(ctx, id)
+		if err != nil {
+			return nil, d.opError(Addr{id}, err)
+		}
+		st, err := s.OpenStream(d.label)
+		if err == nil {
+			return st, nil
+		}
+		if _, over := errors.AsType[*CloseError](err); !over {
+			return nil, d.opError(Addr{id}, err)
+		}
+		select { // it has ended this moment: dial another
+		case <-s.Done():
+		case <-ctx.Done():
+			return nil, d.opError(Addr{id}, ctx.Err())
+		}
 	}
-	st, err := s.OpenStream(d.label)
-	if err != nil {
-		return nil, d.opError(Addr{id}, err)
-	}
-	return st, nil
 }
 
 func (d *Dialer) opError(to net.Addr, err error) error {

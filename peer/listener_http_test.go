@@ -14,6 +14,10 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/seed-98f0d4c2/runnel/flow"
+	"github.com/seed-98f0d4c2/runnel/peer"
+	"github.com/seed-98f0d4c2/runnel/peer/peertest"
 )
 
 // A countingListener counts what it accepts.
@@ -211,5 +215,58 @@ func TestListenersComeAndGo(t *testing.T) {
 			t.Error("no stream was accepted")
 		}
 		wantNothingLeft(t, s, far)
+	})
+}
+
+// Who dials at the very moment in which the session ends gets a stream on another.
+func TestDialerWhileSessionEnds(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := peertest.New(t, &peertest.Config{OneWay: time.Millisecond, NoRelay: true})
+		far := n.Endpoint(peertest.Public, nil)
+		l, err := far.Listener("x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var near *peer.Endpoint
+		dialled := make(chan error, 1)
+		first := true
+		near = n.Endpoint(peertest.Public, &peer.Config{Trace: func(peer.SessionInfo) *peer.Trace {
+			if !first {
+				return nil
+			}
+			first = false
+			closing := false
+			return &peer.Trace{Flow: flow.Trace{FlowClosed: func(flow.Closed) {
+				if closing {
+					return
+				}
+				closing = true // the flows have ended, and nobody knows yet that the session has
+				go func() {
+					c, err := near.Dialer("x").Dial(t.Context(), far.ID().String())
+					if err == nil {
+						_, err = io.WriteString(c, "hello")
+					}
+					dialled <- err
+				}()
+				time.Sleep(time.Microsecond)
+			}}}
+		}})
+		s, back := meet(t, near, far)
+		if _, err := s.OpenStream("y"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		back.Abort(2000, "")
+		if err := <-dialled; err != nil {
+			t.Fatalf("dialling: %v", err)
+		}
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 5)
+		if _, err := io.ReadFull(c, b); err != nil || string(b) != "hello" {
+			t.Errorf("the stream says %q, %v; want hello", b, err)
+		}
 	})
 }

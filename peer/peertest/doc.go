@@ -17,6 +17,8 @@
 //		})
 //	}
 //
+// The *testing.T that New gets must be that of the bubble.
+//
 // [Host.Condition] and [Network.Condition] make links bad while a test runs: losses in bursts, a narrow bandwidth with a
 // queue, reordering, twins. [Host.SetDown] cuts them and [Host.Rebind] restarts a NAT.
 //
