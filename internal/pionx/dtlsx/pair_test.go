@@ -34,7 +34,8 @@ type link struct {
 
 	mu   sync.Mutex
 	to   *Handshake
-	sent int // datagrams given to Write
+	held [][]byte // what arrived before there was somebody to deliver it to
+	sent int      // datagrams given to Write
 }
 
 func (l *link) write(b []byte) {
@@ -48,6 +49,10 @@ func (l *link) write(b []byte) {
 	time.AfterFunc(l.delay, func() {
 		l.mu.Lock()
 		to := l.to
+		if to == nil {
+			l.held = append(l.held, out...)
+			out = nil
+		}
 		l.mu.Unlock()
 		for _, b := range out {
 			to.Deliver(b)
@@ -58,7 +63,12 @@ func (l *link) write(b []byte) {
 func (l *link) connect(to *Handshake) {
 	l.mu.Lock()
 	l.to = to
+	held := l.held
+	l.held = nil
 	l.mu.Unlock()
+	for _, b := range held {
+		to.Deliver(b)
+	}
 }
 
 func (l *link) count() int {
@@ -86,7 +96,6 @@ func start(t *testing.T, up, down *link, options ...func(client, server *Config)
 	t.Cleanup(cancel)
 	p := &pair{up: up, down: down}
 	p.server = Start(ctx, &s)
-	down.connect(nil)
 	up.connect(p.server)
 	p.client = Start(ctx, &c)
 	down.connect(p.client)
