@@ -77,10 +77,8 @@ func (st *CallStream) send(ctx context.Context, kind byte, msg []byte) error {
 // Recv returns the next message of the handler, which is the caller's. ctx bounds the wait and nothing else. After the
 // last it returns io.EOF if the handler returned nil, and a [*CallError] otherwise.
 func (st *CallStream) Recv(ctx context.Context) ([]byte, error) {
-	select {
-	case st.recvMu <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := takeTurn(ctx, st.recvMu); err != nil {
+		return nil, err
 	}
 	defer func() { <-st.recvMu }()
 	msg, err := st.recv(ctx)
@@ -210,13 +208,28 @@ func (st *HandlerStream) Send(ctx context.Context, msg []byte) error {
 	return sendTagged(ctx, st.out, callMessage, msg)
 }
 
+// takeTurn puts a token into turn, which has room for one. It does not look at ctx if there is room at once: what is at
+// hand is returned even if ctx has ended.
+func takeTurn(ctx context.Context, turn chan<- struct{}) error {
+	select {
+	case turn <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // Recv returns the next message of the caller, which is the handler's. ctx bounds the wait and nothing else. After the
 // caller's CloseSend it returns io.EOF; it fails when the call is over.
 func (st *HandlerStream) Recv(ctx context.Context) ([]byte, error) {
-	select { // one after the other, or who waits at the end would not be told of it
-	case st.recvMu <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	// One after the other, or who waits at the end would not be told of it.
+	if err := takeTurn(ctx, st.recvMu); err != nil {
+		return nil, err
 	}
 	defer func() { <-st.recvMu }()
 	if st.eof {
