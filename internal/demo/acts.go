@@ -119,6 +119,7 @@ func (d *demo) sendFile(ctx context.Context, alice, bob *talker) error {
 		return err
 	}
 	begin := time.Now()
+	aliceFrom, bobFrom := *alice.r, *bob.r // the file may be through before the line is
 	if err := alice.write(`/send "` + sent + `" bob`); err != nil {
 		return err
 	}
@@ -126,11 +127,11 @@ func (d *demo) sendFile(ctx context.Context, alice, bob *talker) error {
 		return err
 	}
 	quoted := regexp.QuoteMeta(name)
-	b, err := bob.hear(ctx, fmt.Sprintf(`\* file received (.*%s) %d sha256=(\S+) rate=(\S+) from=alice`, quoted, d.size), fileTime)
+	b, err := bob.expect(ctx, &bobFrom, fmt.Sprintf(`\* file received (.*%s) %d sha256=(\S+) rate=(\S+) from=alice`, quoted, d.size), fileTime)
 	if err != nil {
 		return err
 	}
-	a, err := alice.hear(ctx, fmt.Sprintf(`\* file sent %s %d sha256=(\S+) rate=(\S+) to=bob`, quoted, d.size), fileTime)
+	a, err := alice.expect(ctx, &aliceFrom, fmt.Sprintf(`\* file sent %s %d sha256=(\S+) rate=(\S+) to=bob`, quoted, d.size), fileTime)
 	if err != nil {
 		return err
 	}
