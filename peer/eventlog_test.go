@@ -176,7 +176,8 @@ func TestEventLogOfFailedSessions(t *testing.T) {
 		c.Set(peer.Conditions{Loss: 1})
 		n := peertest.New(t, &peertest.Config{NoRelay: true})
 		alice := n.Endpoint(peertest.Public, &peer.Config{EventLog: open(&dialler), Conditioner: &c, HandshakeTimeout: time.Second})
-		bob := n.Endpoint(peertest.Public, &peer.Config{EventLog: open(&listener), HandshakeTimeout: time.Second})
+		// Bob gives up later, or he might be the first to say so.
+		bob := n.Endpoint(peertest.Public, &peer.Config{EventLog: open(&listener), HandshakeTimeout: 2 * time.Second})
 		if _, err := alice.Dial(t.Context(), bob.ID()); !errors.Is(err, peer.ErrUnreachable) {
 			t.Fatalf("dialled: %v", err)
 		}

@@ -361,8 +361,11 @@ func (s *Session) handleBye(now time.Time, m *signaling.Message) {
 		return
 	}
 	var err error = &CloseError{Code: Code(m.Code), Reason: m.Reason, Remote: true}
-	if Code(m.Code) == CodeRefused {
+	switch Code(m.Code) {
+	case CodeRefused:
 		err = ErrRefused
+	case CodeTimeout: // the peer's time has run out a moment before ours
+		err = s.timeoutError()
 	}
 	s.failSetup(now, err)
 }

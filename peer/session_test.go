@@ -199,12 +199,17 @@ func TestDialCancelled(t *testing.T) {
 func TestDialUnreachable(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := peertest.New(t, &peertest.Config{NoRelay: true})
-		h := n.Host(peertest.Public)
-		alice, bob := n.Endpoint(peertest.Public, nil), h.Endpoint(nil)
-		h.SetDown(true) // the rendezvous still reaches bob
-		_, err := alice.Dial(t.Context(), bob.ID())
-		if !errors.Is(err, peer.ErrUnreachable) {
-			t.Errorf("error is %v, want ErrUnreachable", err)
+		for _, patience := range []struct{ near, far time.Duration }{
+			{2 * time.Second, time.Second}, {time.Second, time.Second}, {time.Second, 2 * time.Second},
+		} { // whoever is the first to give up
+			h := n.Host(peertest.Public)
+			alice := n.Endpoint(peertest.Public, &peer.Config{HandshakeTimeout: patience.near})
+			bob := h.Endpoint(&peer.Config{HandshakeTimeout: patience.far})
+			h.SetDown(true) // the rendezvous still reaches bob
+			_, err := alice.Dial(t.Context(), bob.ID())
+			if !errors.Is(err, peer.ErrUnreachable) {
+				t.Errorf("with timeouts of %v and %v the error is %v, want ErrUnreachable", patience.near, patience.far, err)
+			}
 		}
 	})
 }
