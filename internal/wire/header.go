@@ -89,6 +89,11 @@ func AppendHeader(b []byte, sid SessionID, keyPhase bool, pn uint64, largestAcke
 	return b
 }
 
+// minPNLen is the least length of a packet number that is sent. With one byte, a packet that is sent while little is
+// unacknowledged and then overtaken by 128 others, which at full speed takes a fraction of a millisecond, could not be
+// opened; with two it takes more than the replay window holds.
+const minPNLen = 2
+
 // pnLen returns how many bytes of pn make it unambiguous. RFC 9000 §17.1 and §A.2.
 func pnLen(pn uint64, largestAcked int64) int {
 	// "The sender MUST use a packet number size able to represent more than twice as large a range as the
@@ -97,7 +102,7 @@ func pnLen(pn uint64, largestAcked int64) int {
 	if largestAcked >= 0 && uint64(largestAcked) < pn {
 		unacked = pn - uint64(largestAcked)
 	}
-	return min(bits.Len64(unacked)/8+1, 4)
+	return min(max(bits.Len64(unacked)/8+1, minPNLen), 4)
 }
 
 // DecodePN returns the full packet number for the truncated one of a header. largest is the largest packet number

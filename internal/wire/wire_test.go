@@ -88,7 +88,7 @@ func TestHeaderGolden(t *testing.T) {
 		largest int64
 		want    Header
 	}{
-		{"header-pn1", false, 7, 6, Header{sid, false, 7, 1, 10}},
+		{"header-pn2", false, 7, 6, Header{sid, false, 7, 2, 11}},
 		{"header-phase", true, 0x1234, 0x1134, Header{sid, true, 0x1234, 2, 11}},
 		{"header-pn4", false, 0x1100abcdef, 0x10f0000000, Header{sid, false, 0x00abcdef, 4, 13}},
 	} {
@@ -110,6 +110,20 @@ func TestHeaderGolden(t *testing.T) {
 			if _, err := ParseHeader(got[:cut]); !errors.Is(err, ErrTruncated) {
 				t.Errorf("%s: ParseHeader of %d bytes: %v, want ErrTruncated", test.name, cut, err)
 			}
+		}
+	}
+}
+
+// TestOvertakenPacketDecodes sends a packet while nothing is unacknowledged and has it overtaken by others.
+func TestOvertakenPacketDecodes(t *testing.T) {
+	const by = 8191 // what internal/seal's replay window tells apart
+	for pn := uint64(0); pn < 1<<17; pn += 251 {
+		h, err := ParseHeader(append(AppendHeader(nil, 1, false, pn, int64(pn)-1), 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := DecodePN(int64(pn+by), h.PN, h.PNLen); got != pn {
+			t.Fatalf("packet %d overtaken by %d decodes as %d", pn, by, got)
 		}
 	}
 }
