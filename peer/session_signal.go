@@ -64,3 +64,9 @@ func (s *Session) signaled(now time.Time, m outgoing, err error) {
 		s.failSetup(now, ErrNotFound)
 	}
 }
+
+// An outgoing is a sealed signaling message in line to be sent.
+type outgoing struct {
+	payload []byte
+	kind    signaling.Kind
+}

@@ -226,3 +226,10 @@ func (at *setup) close() {
 	}
 	at.dropEarly()
 }
+
+func (at *setup) dropEarly() {
+	for _, t := range at.early {
+		t.buf.Release()
+	}
+	at.early = nil
+}

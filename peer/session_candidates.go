@@ -1,0 +1,157 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import (
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/seed-98f0d4c2/runnel/internal/seal"
+	"github.com/seed-98f0d4c2/runnel/mobility"
+	"github.com/seed-98f0d4c2/runnel/signaling"
+)
+
+// handleCandidates takes addresses that the peer has found since its offer or answer.
+func (s *Session) handleCandidates(now time.Time, m *signaling.Message) {
+	if s.at == nil || s.at.id != attemptID(m.Attempt) {
+		return
+	}
+	s.addRemote(now, m.Candidates)
+}
+
+// addRemote takes in where the peer says it may be reached.
+func (s *Session) addRemote(now time.Time, list []signaling.Candidate) {
+	at := s.at
+	for _, kind := range []string{signaling.CandidateRelay, signaling.CandidateSrflx, signaling.CandidateHost} { // most needed first: there is not room for many
+		for _, c := range list {
+			if c.Kind == kind && s.e.usable(c.Addr) {
+				s.paths.permit(s.e, c.Addr.Addr())
+			}
+		}
+	}
+	for _, c := range list {
+		if len(at.remote) >= signaling.MaxCandidates {
+			return
+		}
+		if !s.e.usable(c.Addr) || slices.Contains(at.remote, c) {
+			continue
+		}
+		at.remote = append(at.remote, c)
+		if c.Kind == signaling.CandidateRelay {
+			s.paths.relayed = append(s.paths.relayed, c.Addr)
+		} else if at.agent != nil {
+			if err := at.agent.AddRemote(c.Addr, c.Kind); err != nil {
+				s.log.Debug("candidate refused", slog.Any("addr", c.Addr), slog.Any("err", err))
+			}
+		}
+		for _, t := range s.waysTo(c) {
+			s.addTarget(now, t, false)
+		}
+	}
+}
+
+// waysTo lists the bindings that a packet may take to an address of the peer.
+func (s *Session) waysTo(c signaling.Candidate) []mobility.Candidate {
+	var out []mobility.Candidate
+	if !s.e.cfg.Policy.RelayOnly {
+		kind := mobility.Direct
+		if c.Kind == signaling.CandidateRelay {
+			kind = mobility.Relayed
+		}
+		out = append(out, mobility.Candidate{Key: mobility.Key{Remote: c.Addr}, Kind: kind})
+	}
+	for _, via := range s.e.relays.vias(c.Addr.Addr()) {
+		out = append(out, mobility.Candidate{Key: mobility.Key{Via: via, Remote: c.Addr}, Kind: mobility.Relayed})
+	}
+	return out
+}
+
+// addTarget adds a way to the peer: for handshake packets while there are no keys, for the path machine later.
+func (s *Session) addTarget(now time.Time, c mobility.Candidate, open bool) {
+	if s.mob != nil {
+		s.mob.HandleCandidate(now, c)
+		return
+	}
+	at := s.at
+	if at == nil {
+		return
+	}
+	i := slices.IndexFunc(at.targets, func(t target) bool { return t.Key == c.Key })
+	switch {
+	case i >= 0 && (at.targets[i].open || !open):
+		return
+	case i >= 0:
+		at.targets[i].open = true
+	case len(at.targets) >= maxTargets:
+		return
+	default:
+		at.targets = append(at.targets, target{c, open})
+	}
+	if at.role == seal.Initiator && !at.havePath && at.haveSID {
+		for _, b := range at.flight {
+			s.writeHandshake(c.Key, b)
+		}
+	}
+}
+
+// candidatesChanged tells the peer of addresses that this endpoint has learnt since, and tries new relays.
+func (s *Session) candidatesChanged(now time.Time) {
+	if s.mob != nil && s.phase <= phaseReady { // a new relay is a new way to the peer's relay
+		for _, addr := range s.paths.relayed {
+			for _, via := range s.e.relays.vias(addr.Addr()) {
+				k := mobility.Key{Via: via, Remote: addr}
+				s.mob.HandleCandidate(now, mobility.Candidate{Key: k, Kind: mobility.Relayed})
+			}
+		}
+	}
+	at := s.at
+	if at == nil || at.direct || s.phase > phaseReady {
+		return
+	}
+	if at.haveSID {
+		for _, c := range at.remote {
+			for _, t := range s.waysTo(c) {
+				s.addTarget(now, t, false)
+			}
+		}
+	}
+	var fresh []signaling.Candidate
+next:
+	for _, c := range s.e.localCandidates() {
+		for _, t := range at.told {
+			if t.Addr == c.Addr {
+				continue next
+			}
+		}
+		fresh = append(fresh, c)
+	}
+	fresh = fresh[:min(len(fresh), signaling.MaxCandidates-len(at.told))]
+	if len(fresh) == 0 {
+		return
+	}
+	at.told = append(at.told, fresh...)
+	m := s.message(at, signaling.KindCandidates, now)
+	m.Candidates = fresh
+	payload, err := signaling.Seal(s.e.cfg.Key, s.id, m)
+	if err != nil {
+		s.log.Error("candidates not sealed", slog.Any("err", err))
+		return
+	}
+	s.signal(outgoing{payload, signaling.KindCandidates})
+}
+
+// handleDirectPath takes an address to which ICE has found an open way.
+func (s *Session) handleDirectPath(now time.Time, addr netip.AddrPort) {
+	if s.phase > phaseReady || !s.e.usable(addr) || s.paths.isRelayed(addr) {
+		return
+	}
+	c := mobility.Candidate{Key: mobility.Key{Remote: addr}, Kind: mobility.Direct}
+	if s.mob == nil && s.at != nil && s.stage == StagePath && !s.at.checked {
+		s.at.checked = true
+		s.mark("check", now)
+	}
+	s.addTarget(now, c, true)
+}

@@ -1,0 +1,245 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import (
+	"context"
+	"time"
+
+	"github.com/seed-98f0d4c2/runnel/internal/udp"
+)
+
+const (
+	maxTold    = 256       // posted work beyond which more from outside is dropped
+	receiveMax = 128 << 10 // bytes handled before the loop sends what they ask for
+)
+
+// post hands work to the loop. It reports false if the loop has ended and will not see it.
+func (s *Session) post(f func(now time.Time)) bool {
+	s.mu.Lock()
+	finished := s.finished
+	if !finished {
+		s.posted = append(s.posted, f)
+	}
+	s.mu.Unlock()
+	s.notify()
+	return !finished
+}
+
+// tell is post for work that others can cause to be posted, of which there may be too much.
+func (s *Session) tell(f func(now time.Time)) bool {
+	s.mu.Lock()
+	full := len(s.posted) >= maxTold
+	s.mu.Unlock()
+	if full {
+		s.e.drop(dropQueueFull)
+		return true
+	}
+	return s.post(f)
+}
+
+// notify makes the loop look for work.
+func (s *Session) notify() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// start runs the loop.
+func (s *Session) start() { s.e.wg.Go(s.loop) }
+
+// loop works on the session until it is gone. After every event it sends whatever the machines want sent, and sleeps
+// until the next event or the earliest of their timeouts.
+func (s *Session) loop() {
+	defer s.finish()
+	s.own.Lock()
+	s.startTrace()
+	for {
+		more := s.round()
+		alarm := s.alarm.timer.C
+		gone := s.phase == phaseGone
+		s.own.Unlock()
+		if gone {
+			s.alarm.stop()
+			return
+		}
+		if !more {
+			select {
+			case <-s.wake:
+			case <-alarm:
+			}
+		}
+		s.own.Lock()
+	}
+}
+
+// round does all there is to do for now, and reports whether it stopped before it was through. Whoever calls it holds
+// s.own.
+func (s *Session) round() (more bool) {
+	s.runPosted()
+	now, more := s.receive()
+	s.handleTimeouts(now)
+	more = s.send(now) || more
+	if s.phase == phaseGone {
+		s.quiet.Store(0)
+		return false
+	}
+	s.alarm.at(now, s.nextTimeout())
+	s.setQuiet(more)
+	return more
+}
+
+func (s *Session) runPosted() {
+	s.mu.Lock()
+	work := s.posted
+	s.posted = nil
+	s.mu.Unlock()
+	if len(work) == 0 {
+		return
+	}
+	now := time.Now()
+	for _, f := range work {
+		f(now)
+	}
+}
+
+// receive handles what has arrived, or some of it if it is much, and reports the time when it is through and whether
+// there is more. What arrives meanwhile wakes the loop.
+func (s *Session) receive() (now time.Time, more bool) {
+	if s.takenNext == len(s.taken) {
+		s.taken, s.takenNext = s.inbox.take(), 0
+	}
+	now = time.Now() // none of them has arrived later
+	handled := 0
+	for ; s.takenNext < len(s.taken) && handled < receiveMax; s.takenNext++ {
+		t := &s.taken[s.takenNext]
+		handled += len(t.b)
+		s.handleTrain(now, t)
+		s.forgetTrain(t)
+	}
+	s.sortArrived()
+	if handled > udp.BufferSize {
+		now = time.Now() // this has taken a while
+	}
+	return now, s.takenNext < len(s.taken)
+}
+
+// forgetTrain gives back what a train holds.
+func (s *Session) forgetTrain(t *train) {
+	s.e.queued.Add(-int64(t.charge()))
+	t.buf.Release()
+	*t = train{}
+}
+
+// nextTimeout returns when the loop must run again at the latest.
+func (s *Session) nextTimeout() time.Time {
+	next := s.closeAt.next()
+	switch s.phase {
+	case phaseSetup:
+		next = earliest(next, s.deadline)
+		if s.at != nil {
+			next = earliest(next, s.at.resendAt)
+		}
+		return earliest(next, s.mux.NextTimeout()) // deadlines of what waits to be sent
+	case phaseLinger, phaseGone:
+		return next
+	case phaseKeyed:
+		next = earliest(next, s.deadline)
+	default:
+		next = earliest(next, s.agentEnd)
+		if s.e.cfg.IdleTimeout > 0 {
+			next = earliest(next, s.lastHeard.Add(s.e.cfg.IdleTimeout))
+		}
+	}
+	if s.mob.Budget(s.mob.Current().Key) >= s.mux.MaxPacket() { // else nothing could be done about it
+		next = earliest(next, s.mux.NextTimeout())
+	}
+	return earliest(next, s.mob.NextTimeout())
+}
+
+func (s *Session) handleTimeouts(now time.Time) {
+	due := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
+	switch s.phase {
+	case phaseSetup:
+		if due(s.deadline) {
+			s.failSetup(now, s.timeoutError())
+			return
+		}
+		if s.at != nil && due(s.at.resendAt) {
+			s.resendOffer(now)
+		}
+		s.mux.HandleTimeout(now) // nothing can be sent, but what is queued may have to be given up
+		return
+	case phaseLinger:
+		if due(s.closeAt.over) {
+			s.phase = phaseGone
+		}
+		return
+	case phaseGone:
+		return
+	case phaseKeyed:
+		if due(s.deadline) {
+			s.failSetup(now, ErrIdentity)
+			return
+		}
+	default:
+		if due(s.agentEnd) {
+			s.endSetup()
+		}
+		if s.e.cfg.IdleTimeout > 0 && due(s.lastHeard.Add(s.e.cfg.IdleTimeout)) {
+			s.end(now, &CloseError{Code: CodeIdle}, true)
+			return
+		}
+	}
+	if due(s.mux.NextTimeout()) {
+		probes := s.mux.Stats().ProbeTimeouts
+		s.mux.HandleTimeout(now)
+		if s.mux.Stats().ProbeTimeouts != probes { // what was sent by the current path is not acknowledged
+			s.mob.HandleStall(now)
+		}
+	}
+	s.mob.HandleTimeout(now)
+	s.handleCloseTimeouts(now)
+}
+
+// timeoutError says what was missing when the time to establish the session ran out.
+func (s *Session) timeoutError() error {
+	switch s.stage {
+	case StageSignaling:
+		return ErrNoAnswer
+	case StagePath:
+		return ErrUnreachable
+	default:
+		return context.DeadlineExceeded
+	}
+}
+
+// finish lets go of everything; the loop has ended.
+func (s *Session) finish() {
+	s.endSetup()
+	for i := range s.taken[s.takenNext:] {
+		s.forgetTrain(&s.taken[s.takenNext+i])
+	}
+	s.taken, s.takenNext = nil, 0
+	s.e.queued.Add(-int64(s.inbox.close()))
+	s.forgetPaths()
+	for !s.retired() { // such as an offer that came too late for this session and is passed on
+		s.runPosted()
+	}
+	s.e.forget(s)
+	s.e.critical.forget(s)
+	s.e.routes.Delete(s.local)
+	close(s.gone)
+}
+
+// retired refuses further work, unless there still is some.
+func (s *Session) retired() bool {
+	last := s.snapshot(time.Now())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.finished = len(s.posted) == 0
+	s.last = last
+	return s.finished
+}
