@@ -114,7 +114,7 @@ func (m *Machine) failover(now time.Time) bool {
 	}
 	var best *path
 	for _, p := range m.paths {
-		if p != m.cur && p.valid && !p.lastAnswer.Before(m.lastVerify) &&
+		if p != m.cur && p.valid && p.lastAnswer.After(m.lastVerify) &&
 			(best == nil || better(p.snapshot(false), best.snapshot(false), 0)) {
 			best = p
 		}
