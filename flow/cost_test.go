@@ -119,7 +119,7 @@ func TestMaxWaitOnManyFlows(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if late := f.now.Sub(f.m.start.Add(time.Duration(msg.at))); late > wait || late < wait-wait/16 {
+				if late := f.now.Sub(f.m.epoch.Add(time.Duration(msg.at))); late > wait || late < wait-wait/16 {
 					t.Fatalf("message %d waited for %v, want %v or a little less", msg.Seq, late, wait)
 				}
 				got++
@@ -214,8 +214,8 @@ func TestDeadlinesOfWaitingFlows(t *testing.T) {
 	}
 	now := epoch
 	m.Append(now, 0, nil, 1171)
-	if m.nWaiting != flows || m.sched.n != 0 {
-		t.Fatalf("%d flows wait, %d are scheduled; want all to wait", m.nWaiting, m.sched.n)
+	if len(m.sessionWait.flows) != flows || m.sched.n != 0 {
+		t.Fatalf("%d flows wait, %d are scheduled; want all to wait", len(m.sessionWait.flows), m.sched.n)
 	}
 	reminded := 0
 	for range flows + 20 {
@@ -243,8 +243,8 @@ func TestDeadlinesOfWaitingFlows(t *testing.T) {
 			t.Fatalf("message %d: %v, want StartDeadline", i, r.Reason())
 		}
 	}
-	if m.nWaiting != 0 || !m.probeAt.IsZero() {
-		t.Errorf("%d flows wait at the end, reminder at %v; want none", m.nWaiting, m.probeAt)
+	if len(m.sessionWait.flows) != 0 || !m.probeAt.IsZero() {
+		t.Errorf("%d flows wait at the end, reminder at %v; want none", len(m.sessionWait.flows), m.probeAt)
 	}
 	if reminded < 2 { // after 1 s, 2 s, 4 s, …, as if the messages had waited on
 		t.Errorf("the peer was reminded %d times in ten seconds, want some", reminded)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-98f0d4c2/runnel/internal/recovery"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
@@ -262,13 +263,39 @@ func TestAbortFreesReservation(t *testing.T) {
 		flows = append(flows, f)
 	}
 	p.run(2 * time.Second) // enough for each to have had its turn
-	if len(p.a.m.sessionWait) != 2 {
-		t.Fatalf("%d flows wait for the session's credit, want 2", len(p.a.m.sessionWait))
+	if len(p.a.m.sessionWait.flows) != 2 {
+		t.Fatalf("%d flows wait for the session's credit, want 2", len(p.a.m.sessionWait.flows))
 	}
 	flows[0].Abort(0)
 	flows[1].Abort(0)
 	p.run(2 * time.Second)
-	if len(p.a.m.sessionWait) != 0 {
-		t.Errorf("%d flows still wait for the session's credit", len(p.a.m.sessionWait))
+	if len(p.a.m.sessionWait.flows) != 0 {
+		t.Errorf("%d flows still wait for the session's credit", len(p.a.m.sessionWait.flows))
+	}
+}
+
+// TestAbortedFlowsLeaveTheLine opens and aborts flows while the peer grants no credit: none may be remembered as waiting.
+func TestAbortedFlowsLeaveTheLine(t *testing.T) {
+	p := newPair(t, Config{}, Config{})
+	m := p.a.m
+	m.begin(epoch, 0)
+	m.handleLimits(0, 10_000, 1<<20)
+	m.sendUsed = m.sendLimit
+	stays := p.open(p.a, "", nil)
+	p.send1(stays, []byte("x"))
+	for range 1000 {
+		f := p.open(p.a, "", nil)
+		p.send1(f, []byte("x"))
+		m.Append(p.now, 0, nil, 1171)
+		if !f.in(ofSession) {
+			t.Fatal("a flow does not wait though there is no credit")
+		}
+		f.Abort(0)
+		m.Append(p.now, 0, nil, 1171)
+		m.settle(0, m.buildItems, recovery.Acked)
+		m.buildItems = m.buildItems[:0]
+	}
+	if n := len(m.sessionWait.flows); n != 1 || !stays.in(ofSession) {
+		t.Errorf("%d flows wait for the session's credit, want the one that is not aborted", n)
 	}
 }

@@ -28,7 +28,7 @@ type Message struct {
 
 	cut   bool    // the sender has abandoned it, but it was complete
 	lease uint32  // of buf
-	at    int64   // when it was complete, see Mux.offset
+	at    int64   // when it was complete, on the mux's clock
 	buf   *buffer // of Data; nil: none to give back
 }
 

@@ -61,6 +61,10 @@ func After(parent *Receipt) SendOption { return SendOption{kind: optionAfter, pa
 // A message that is also sent After the one it takes the place of is given up along with it.
 func Supersede(key uint64) SendOption { return SendOption{kind: optionSupersede, value: int64(key)} }
 
+// maxTransmits is the most that is counted. What is sent more often, which only a message without a limit may be, counts
+// as sent so often.
+const maxTransmits = 255
+
 // maxParents is how many messages one message may depend on.
 const maxParents = 4
 
@@ -116,7 +120,7 @@ func (m *Mux) newTerms(opts []SendOption) (*terms, error) {
 		case optionFinish:
 			x.finishIn = explicit(time.Duration(o.value))
 		case optionTransmits:
-			x.transmits = int(explicit(min(o.value, 255)))
+			x.transmits = int(explicit(min(o.value, maxTransmits)))
 		case optionSupersede:
 			x.hasKey, x.key = true, uint64(o.value)
 		case optionAfter:

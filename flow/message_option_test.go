@@ -292,6 +292,49 @@ func TestSupersede(t *testing.T) {
 	}
 }
 
+// TestSupersedeOfWhatWasOftenLost has a newer message take the place of one that was sent more often than is counted.
+func TestSupersedeOfWhatWasOftenLost(t *testing.T) {
+	p := newPair(t, Config{}, Config{})
+	s, m := p.open(p.a, "state", nil), p.a.m
+	old, err := s.TrySend([]byte("old"), Supersede(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func() item {
+		t.Helper()
+		m.collect()
+		m.buildItems = m.buildItems[:0]
+		if b, _ := m.appendFlow(s, nil, 1171); len(b) == 0 {
+			t.Fatal("nothing is sent")
+		}
+		for _, it := range m.buildItems {
+			if it.kind == itemData {
+				return it
+			}
+		}
+		t.Fatal("no message is sent")
+		return item{}
+	}
+	m.begin(epoch, 0)
+	for range 300 {
+		it := send()
+		m.itemLost(0, &it)
+	}
+	last := send()
+	if _, err := s.TrySend([]byte("new"), Supersede(1)); err != nil {
+		t.Fatal(err)
+	}
+	m.collect()
+	if old.Outcome() != Pending {
+		t.Fatalf("a message in flight is %v at once", old.Outcome())
+	}
+	m.itemLost(0, &last)
+	wantReason(t, old, Superseded)
+	if n := len(s.message(1).terms.sentAgain); n != 0 {
+		t.Errorf("the newer message counts as sent %d times", n+1)
+	}
+}
+
 // TestSendDoesNotAllocate bounds what Send, options included, takes from the heap. Receipts come by the dozen.
 func TestSendDoesNotAllocate(t *testing.T) {
 	p := newPipe()

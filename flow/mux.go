@@ -83,10 +83,8 @@ type Mux struct {
 	sendUsed     uint64        // credit used over all flows
 	sendLimit    uint64        // credit granted
 	sendReserved uint64        // credit that begun messages will still use
-	sessionWait  []*Sender     // flows that wait for sendLimit to grow, and some that no longer do
-	nWaiting     int           // those that do
-	blocked      []*Sender     // flows that wait for credit of their own, and some that no longer do
-	nBlocked     int           // those that do
+	sessionWait  creditLine    // flows that wait for sendLimit to grow
+	blocked      creditLine    // flows that wait for credit of their own
 	probeAt      time.Time     // when to remind the peer that we are blocked
 	probeEvery   time.Duration
 
@@ -115,7 +113,6 @@ type Mux struct {
 	waitAt       time.Time   // for how long at most; zero: nobody waits
 	rejecting    int         // rejections the peer does not know of
 
-	start          time.Time // see offset
 	urgentReceived time.Time // when a time-critical flow last received something
 }
 
@@ -142,6 +139,7 @@ func NewMux(c *Config) *Mux {
 		Fate: m.settle, Controller: m.config.Controller, MaxPacket: m.config.MaxPacket, InitialRTT: m.config.InitialRTT,
 		Trace: m.startTrace(),
 	})
+	m.sessionWait.of = ofSession
 	m.recvWindow = m.config.firstSessionWindow()
 	m.notifyAt = m.recvWindow / 8
 	m.limits.set()
@@ -310,8 +308,7 @@ func (m *Mux) Close(now time.Time, err error) {
 	clear(m.senders)
 	clear(m.sendersByID)
 	clear(m.receivers)
-	m.lastReceiver, m.sessionWait, m.blocked, m.probeAt = nil, nil, nil, time.Time{}
-	m.nWaiting, m.nBlocked = 0, 0
+	m.lastReceiver, m.probeAt = nil, time.Time{}
 	m.sched, m.deadlines, m.awaiting, m.controlq = scheduler{}, nil, [2]awaitingID{}, queue[*Receiver]{}
 	m.loss.Close()
 	m.publish()

@@ -109,13 +109,7 @@ func (m *Mux) traceSettled(s *Sender, seq uint64, p *sendMsg, o Outcome, reason 
 	if delivered == nil && abandoned == nil {
 		return
 	}
-	size := 0
-	if p.buf != nil {
-		size = len(p.buf.b)
-	}
-	if seq == never && p.receipt != nil { // the loop has not taken it over
-		seq = p.receipt.seq
-	}
+	size := len(p.buf.b)
 	switch {
 	case o == Delivered && delivered != nil:
 		delivered(MessageDelivered{m.now, s.ref(), seq, size})

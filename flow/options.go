@@ -122,7 +122,7 @@ type messageDefaults struct {
 }
 
 func (o *Options) messageDefaults() messageDefaults {
-	return messageDefaults{max(o.StartWithin, 0), max(o.FinishWithin, 0), max(0, min(o.Transmits, 255))}
+	return messageDefaults{max(o.StartWithin, 0), max(o.FinishWithin, 0), max(0, min(o.Transmits, maxTransmits))}
 }
 
 func (d *messageDefaults) any() bool { return *d != messageDefaults{} }

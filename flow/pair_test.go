@@ -305,17 +305,15 @@ func (m *Mux) stalled() string {
 			return fmt.Sprintf("flow %d has messages behind a gap and no time to pass it", r.id)
 		}
 	}
-	if (m.nBlocked > 0 || m.nWaiting > 0) && m.probeAt.IsZero() {
+	if m.starved() && m.probeAt.IsZero() {
 		return "flows are blocked and nobody is to be reminded"
 	}
-	waiting := 0
-	for _, s := range m.sessionWait {
-		if s.waiting {
-			waiting++
+	for _, l := range []*creditLine{&m.blocked, &m.sessionWait} {
+		for i, s := range l.flows {
+			if int(s.lineAt[l.of]) != i+1 || s.failed {
+				return fmt.Sprintf("place %d of those who wait for credit has a flow that is over or elsewhere", i+1)
+			}
 		}
-	}
-	if waiting != m.nWaiting {
-		return fmt.Sprintf("%d flows wait for the session's credit, counted %d", m.nWaiting, waiting)
 	}
 	if !m.NextTimeout().IsZero() {
 		return ""
@@ -325,7 +323,7 @@ func (m *Mux) stalled() string {
 			m.acks.Pending(), m.controlq.len(), m.limits.pending(), m.sched.n)
 	}
 	for s := range m.senders {
-		if s.awaiting || s.blocked || s.waiting {
+		if s.awaiting || s.in(ofFlow) || s.in(ofSession) {
 			continue
 		}
 		if s.sendable() || s.unsettled() {

@@ -71,7 +71,7 @@ type Receiver struct {
 	count      ReceiverStats
 	ordering   Ordering
 	maxWait    time.Duration
-	waitAt     int64          // when gaps are to be passed, see Mux.offset; zero: nobody waits
+	waitAt     int64          // when gaps are to be passed, on the mux's clock; zero: nobody waits
 	held       queue[heldMsg] // in order of time, and some that have been handed over; empty without maxWait
 	inWaiting  bool           // among the mux's waiting flows
 	used       uint64

@@ -16,8 +16,8 @@ func (m *Mux) refuse(r *Receiver, code wire.Code, err error) {
 	}
 	r.refusing = true
 	m.tellReject(r, code)
-	m.handOutTo(r)
 	m.dropHeld(r)
+	m.handOutTo(r)
 	r.gate.Lock()
 	r.err = err
 	r.rejected = true
@@ -39,7 +39,7 @@ func (m *Mux) tellReject(r *Receiver, code wire.Code) {
 // dropHeld drops what has not been handed over and gives its credit back.
 func (m *Mux) dropHeld(r *Receiver) {
 	r.table.each(r.base, func(_ uint64, p *recvMsg) {
-		m.recvConsumed += p.cost()
+		m.giveBack(r, p.cost())
 		m.freeMessage(p)
 	})
 	r.table, r.held = recvTable{}, queue[heldMsg]{}
@@ -53,7 +53,7 @@ func (m *Mux) settleUsed(r *Receiver, used uint64) {
 	n := used - r.used
 	r.used = used
 	m.recvUsed += n
-	m.recvConsumed += n
+	m.giveBack(r, n)
 }
 
 // checkUsed checks a total of used credit that the peer announces.
@@ -115,8 +115,8 @@ func (m *Mux) handleAbort(r *Receiver, code, used uint64) error {
 
 // completeReceiver takes the flow out of the tables: nothing follows what has been handed over.
 func (m *Mux) completeReceiver(r *Receiver, err error) {
-	m.handOutTo(r)
 	m.dropHeld(r)
+	m.handOutTo(r)
 	r.settled = true
 	delete(m.receivers, r.id)
 	if m.lastReceiver == r {

@@ -88,8 +88,7 @@ func (m *Mux) handleData(r *Receiver, d *wire.FlowData) error {
 	}
 	m.touch(r)
 	if r.refusing || r.settledNumber(d.Seq) {
-		r.count.Duplicate += uint64(len(d.Data))
-		m.count.BytesDuplicate += uint64(len(d.Data))
+		m.countDuplicate(r, len(d.Data))
 		return nil // a duplicate, skipped, or not wanted
 	}
 	if d.Offset+uint64(len(d.Data)) > uint64(m.config.maxMessage()) {
@@ -108,7 +107,7 @@ func (m *Mux) handleData(r *Receiver, d *wire.FlowData) error {
 		}
 		if off == 0 && d.End && r.mayPass(d.Seq) {
 			// The common case: whole and in order.
-			if err := m.deliver(r, Message{Seq: d.Seq, More: d.More, at: m.offset()}, copyBuffer(d.Data)); err != nil {
+			if err := m.deliver(r, Message{Seq: d.Seq, More: d.More, at: m.clock(m.now)}, copyBuffer(d.Data)); err != nil {
 				return err
 			}
 			m.handOver(r)
@@ -120,6 +119,10 @@ func (m *Mux) handleData(r *Receiver, d *wire.FlowData) error {
 		if p.total >= 0 && (end > p.total || d.End && (end != p.total || d.More != p.more)) || d.End && end < p.high() {
 			return violation(wire.CodeFlowState, "message with two ends")
 		}
+		if p.complete() { // or it would wait anew
+			m.countDuplicate(r, len(d.Data))
+			return nil
+		}
 		if high := p.high(); end > high {
 			if err := m.use(r, uint64(end-high)); err != nil {
 				return err
@@ -130,10 +133,8 @@ func (m *Mux) handleData(r *Receiver, d *wire.FlowData) error {
 		p.total, p.more = end, d.More
 	}
 	m.pieces -= p.extra()
-	again := m.store(r, p, off, d.Data)
+	m.countDuplicate(r, m.store(r, p, off, d.Data))
 	m.pieces += p.extra()
-	r.count.Duplicate += again
-	m.count.BytesDuplicate += again
 	if len(p.have) > maxPieces || m.pieces > maxSessionPieces {
 		// Nobody who means well loses that many packets at once.
 		return violation(wire.CodeFlowControl, "messages in too many pieces")
@@ -144,6 +145,12 @@ func (m *Mux) handleData(r *Receiver, d *wire.FlowData) error {
 		}
 	}
 	return m.afterData(r)
+}
+
+// countDuplicate counts bytes that were received again.
+func (m *Mux) countDuplicate(r *Receiver, n int) {
+	r.count.Duplicate += uint64(n)
+	m.count.BytesDuplicate += uint64(n)
 }
 
 // The pieces of incomplete messages that wait for what is between them take memory that credit does not account for, and
@@ -186,19 +193,11 @@ func (m *Mux) deliverHeld(r *Receiver, seq uint64, p *recvMsg) error {
 		buf = newBuffer(0)
 	}
 	if msg.at == 0 { // it did not have to wait
-		msg.at = m.offset()
+		msg.at = m.clock(m.now)
 	}
 	p.buf = nil
 	m.freeMessage(p)
 	return m.deliver(r, msg, buf)
-}
-
-// offset returns the time as nanoseconds since the mux first asked, and never zero.
-func (m *Mux) offset() int64 {
-	if m.start.IsZero() {
-		m.start = m.now.Add(-1)
-	}
-	return int64(m.now.Sub(m.start))
 }
 
 // deliver hands over a message with what is in buf, at the end of the packet.
@@ -293,9 +292,7 @@ func (m *Mux) handOutTo(r *Receiver) {
 	if !r.rejected {
 		r.out.moveTo(&r.queue)
 	}
-	dropped := r.dropAndUnlock(&r.out)
-	m.recvConsumed += dropped
-	r.freed += dropped
+	m.giveBack(r, r.dropAndUnlock(&r.out))
 }
 
 // dropAndUnlock drops the messages of q, unlocks the gate and returns their credit.

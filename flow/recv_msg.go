@@ -14,7 +14,7 @@ type recvMsg struct {
 	have  rangeset.Set // bytes received
 	total int          // length of the message, or -1 while it is not known
 	ahead int          // capacity of buf that was taken in the hope of a long message
-	at    int64        // when it was complete, see Mux.offset
+	at    int64        // when it was complete, on the mux's clock
 	more  bool         // it is a part
 	cut   bool         // abandoned by the sender when it was complete already
 }
@@ -36,13 +36,14 @@ func (p *recvMsg) extra() int { return max(len(p.have)-1, 0) }
 func (p *recvMsg) cost() uint64 { return uint64(p.high()) + wire.MessageCost }
 
 // add notes that bytes from off up to end have been received, and returns how many of them had been before.
-func (p *recvMsg) add(off, end uint64) (again uint64) {
-	if len(p.have) == 1 && p.have[0].Start == 0 && p.have[0].End == off { // in order
-		p.have[0].End = end
+func (p *recvMsg) add(off, end int) (again int) {
+	from, to := uint64(off), uint64(end)
+	if len(p.have) == 1 && p.have[0].Start == 0 && p.have[0].End == from { // in order
+		p.have[0].End = to
 		return 0
 	}
-	again = p.have.Count(off, end)
-	p.have.Add(off, end)
+	again = int(p.have.Count(from, to))
+	p.have.Add(from, to)
 	return again
 }
 
@@ -152,7 +153,7 @@ func (m *Mux) reserve(r *Receiver, p *recvMsg, end int) {
 }
 
 // store adds a fragment that ends within the limits, and returns how many bytes of it had been there.
-func (m *Mux) store(r *Receiver, p *recvMsg, off int, data []byte) (again uint64) {
+func (m *Mux) store(r *Receiver, p *recvMsg, off int, data []byte) (again int) {
 	end := off + len(data)
 	if p.buf == nil || end > cap(p.buf.b) {
 		m.reserve(r, p, end)
@@ -161,7 +162,7 @@ func (m *Mux) store(r *Receiver, p *recvMsg, off int, data []byte) (again uint64
 		p.buf.b = p.buf.b[:end]
 	}
 	copy(p.buf.b[off:end], data)
-	return p.add(uint64(off), uint64(end))
+	return p.add(off, end)
 }
 
 // newMessage returns an empty message.

@@ -204,6 +204,28 @@ func TestMaxWait(t *testing.T) {
 	f.wantBalance(r, r.used, 0)
 }
 
+// TestRepetitionDoesNotWaitAnew repeats a message that waits behind a gap: it has waited since it first came.
+func TestRepetitionDoesNotWaitAnew(t *testing.T) {
+	f := newFeed(t, Config{})
+	f.must(open(0))
+	r := f.accept()
+	r.SetMaxWait(time.Second)
+	f.m.collect()
+	f.must(data(0, 1, 0, 10, true))
+	f.at(900 * time.Millisecond)
+	f.must(data(0, 1, 5, 5, true))
+	if got := r.Stats().Duplicate; got != 5 {
+		t.Errorf("%d bytes were received again, want 5", got)
+	}
+	f.at(1100 * time.Millisecond)
+	if msgs, _ := take(r); !slices.Equal(numbers(msgs), []uint64{1}) {
+		t.Errorf("got %v after more than SetMaxWait allows, want 1", numbers(msgs))
+	}
+	if err := f.chunks(data(0, 3, 0, 10, true), data(0, 3, 5, 6, false)); err == nil {
+		t.Error("a waiting message that becomes longer is no violation")
+	}
+}
+
 // TestMaxWaitManyGaps has the searches for what has waited stay few, however many gaps there are.
 func TestMaxWaitManyGaps(t *testing.T) {
 	f := newFeed(t, Config{RecvWindow: 1 << 20})

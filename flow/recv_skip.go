@@ -56,8 +56,7 @@ func (m *Mux) skip(r *Receiver, seq, used uint64) error {
 		r.table.remove(r.base, seq)
 		m.freeMessage(p)
 	}
-	r.freed += used
-	m.recvConsumed += used
+	m.giveBack(r, used)
 	r.count.Skipped++
 	return m.settleNumber(r, seq)
 }

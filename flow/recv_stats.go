@@ -30,7 +30,7 @@ func (r *Receiver) Stats() ReceiverStats {
 	s := r.stats
 	s.AtHand = r.queue.len()
 	if s.AtHand > 0 {
-		s.Oldest = r.m.start.Add(time.Duration(r.queue.front().at))
+		s.Oldest = r.m.epoch.Add(time.Duration(r.queue.front().at))
 	}
 	s.Buffered = int(s.Used - min(s.Used, s.freed+r.consumed))
 	r.gate.Unlock(r.readable())

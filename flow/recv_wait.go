@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A heldMsg is a complete message that waits behind a gap since a time, see Mux.offset.
+// A heldMsg is a complete message that waits behind a gap since a time on the mux's clock.
 type heldMsg struct {
 	seq uint64
 	at  int64
@@ -19,7 +19,7 @@ const maxMaxWait time.Duration = 1 << 60
 
 // hold notes that message seq is complete and has to wait for those before it.
 func (m *Mux) hold(r *Receiver, seq uint64, p *recvMsg) {
-	p.at = m.offset()
+	p.at = m.clock(m.now)
 	if r.maxWait <= 0 {
 		return
 	}
@@ -90,7 +90,7 @@ func (m *Mux) awaitGap(r *Receiver) {
 
 // wakeForGap has passGaps called in time for r.
 func (m *Mux) wakeForGap(r *Receiver) {
-	if at := m.start.Add(time.Duration(r.waitAt)); m.waitAt.IsZero() || at.Before(m.waitAt) {
+	if at := m.epoch.Add(time.Duration(r.waitAt)); m.waitAt.IsZero() || at.Before(m.waitAt) {
 		m.waitAt = at
 	}
 }
@@ -102,7 +102,7 @@ func (m *Mux) passGaps(now time.Time) {
 		return
 	}
 	m.waitAt = time.Time{}
-	at, kept := m.offset(), m.waiting[:0]
+	at, kept := m.clock(m.now), m.waiting[:0]
 	for _, r := range m.waiting {
 		switch {
 		case r.ordering == Arrival || r.settled:

@@ -53,6 +53,12 @@ func (m *Mux) use(r *Receiver, n uint64) error {
 	return nil
 }
 
+// giveBack notes that used credit is free again, though nobody has read what it was used for.
+func (m *Mux) giveBack(r *Receiver, n uint64) {
+	r.freed += n
+	m.recvConsumed += n
+}
+
 // updateWindow grants credit on a flow if enough has been freed.
 func (m *Mux) updateWindow(r *Receiver) {
 	left, least := r.granted-r.used, r.window/2

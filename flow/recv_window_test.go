@@ -183,3 +183,24 @@ func TestReceiverStats(t *testing.T) {
 		t.Errorf("with one message at hand: %+v", s)
 	}
 }
+
+// TestNothingIsBufferedOfARejectedFlow refuses a flow with a message that waits behind a gap, and one with less than the
+// sender has used.
+func TestNothingIsBufferedOfARejectedFlow(t *testing.T) {
+	f := newFeed(t, Config{})
+	f.must(open(0))
+	r := f.accept()
+	f.must(data(0, 1, 0, 10, true))
+	if got := r.Stats().Buffered; got != 10+wire.MessageCost {
+		t.Errorf("%d bytes buffered, want the message behind the gap", got)
+	}
+	r.Reject(1)
+	f.m.collect()
+	if s := r.Stats(); s.Buffered != 0 || s.Used != 10+wire.MessageCost {
+		t.Errorf("after Reject: %+v, want nothing buffered", s)
+	}
+	f.must(ints(wire.ChunkFlowAbort, 0, 1, 500))
+	if s := r.Stats(); s.Buffered != 0 || s.Used != 500 {
+		t.Errorf("after the sender's abort: %+v, want nothing buffered of 500 used", s)
+	}
+}

@@ -37,7 +37,7 @@ func (m *Mux) abandon(s *Sender, seq uint64, reason Reason) {
 	if seq == s.next {
 		s.passOver()
 		m.unblock(s)
-		m.awaitNoMore(s)
+		m.sessionWait.remove(s)
 	}
 	m.sched.add(s)
 }

@@ -92,11 +92,12 @@ func (m *Mux) appendMessages(s *Sender, b []byte, limit int) (_ []byte, full boo
 			times, end = p.terms.timesSent(start, end)
 		}
 		var n int
-		if b, n = m.appendFragment(s, p, seq, start, end, times+1, b, limit); n == 0 {
+		tx := min(times+1, maxTransmits)
+		if b, n = m.appendFragment(s, p, seq, start, end, tx, b, limit); n == 0 {
 			return b, true
 		}
 		if times > 0 {
-			p.terms.sendAgain(start, start+n, times+1)
+			p.terms.sendAgain(start, start+n, tx)
 		}
 		p.ranges.lost.Remove(uint64(start), uint64(start+n))
 		s.stats.Retransmitted++
@@ -147,7 +148,7 @@ func (m *Mux) appendFragment(s *Sender, p *sendMsg, seq uint64, a, e, tx int, b 
 		d.More = p.terms != nil && p.terms.more
 	}
 	b = d.Append(b)
-	m.record(item{kind: itemData, s: s, seq: seq, a: a, b: a + n, tx: uint8(min(tx, 255))})
+	m.record(item{kind: itemData, s: s, seq: seq, a: a, b: a + n, tx: uint8(tx)})
 	if s.level <= Urgent.level() {
 		m.urgentSent = m.now
 	}
@@ -201,7 +202,7 @@ func (m *Mux) useCredit(s *Sender, p *sendMsg, n int) {
 		}
 	}
 	bytes := uint64(min(p.sent+n, size) - min(p.sent, size))
-	if p.sent += n; p.sent > size && p.receipt != nil {
+	if p.sent += n; p.sent > size && (p.terms == nil || !p.terms.more) {
 		p.receipt.sent.Store(true)
 	}
 	s.flowUsed += bytes

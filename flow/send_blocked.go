@@ -4,7 +4,6 @@
 package flow
 
 import (
-	"slices"
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
@@ -17,18 +16,51 @@ const (
 	probeMost  = 5 * time.Second
 )
 
+// A creditLine holds flows that wait for credit. Each knows its place, so that leaving takes no longer the more wait.
+type creditLine struct {
+	flows []*Sender
+	of    creditOf
+}
+
+// A creditOf says whose credit a flow waits for.
+type creditOf uint8
+
+const (
+	ofFlow    creditOf = iota // its own
+	ofSession                 // that of all flows together
+)
+
+// in reports whether s waits for a kind of credit.
+func (s *Sender) in(of creditOf) bool { return s.lineAt[of] != 0 }
+
+// add reports false if s is there already.
+func (l *creditLine) add(s *Sender) bool {
+	if s.in(l.of) {
+		return false
+	}
+	l.flows = append(l.flows, s)
+	s.lineAt[l.of] = int32(len(l.flows))
+	return true
+}
+
+// remove reports false if s is not there.
+func (l *creditLine) remove(s *Sender) bool {
+	if !s.in(l.of) {
+		return false
+	}
+	at, n := s.lineAt[l.of], len(l.flows)-1
+	last := l.flows[n]
+	l.flows[at-1], last.lineAt[l.of] = last, at
+	l.flows[n], l.flows, s.lineAt[l.of] = nil, l.flows[:n], 0
+	return true
+}
+
 // block notes that s has no credit of its own.
 func (m *Mux) block(s *Sender) {
-	if s.blocked {
+	if !m.blocked.add(s) {
 		return
 	}
-	s.blocked = true
-	m.nBlocked++
 	m.change(s)
-	if !s.listed {
-		s.listed = true
-		m.blocked = append(m.blocked, s)
-	}
 	m.count.Blocked++
 	s.stats.TimesBlocked++
 	m.traceBlocked(s, false, s.flowLimit)
@@ -37,62 +69,37 @@ func (m *Mux) block(s *Sender) {
 
 // unblock notes that s is no longer blocked, if it was.
 func (m *Mux) unblock(s *Sender) {
-	if !s.blocked {
+	if !m.blocked.remove(s) {
 		return
 	}
-	s.blocked = false
-	m.nBlocked--
 	m.change(s)
 	if s.sendable() {
 		m.sched.add(s)
 	}
-	if len(m.blocked) > 2*m.nBlocked+16 {
-		m.compactBlocked()
-	}
-}
-
-// compactBlocked drops flows from the list that are not blocked.
-func (m *Mux) compactBlocked() {
-	m.blocked = slices.DeleteFunc(m.blocked, func(s *Sender) bool {
-		s.listed = s.blocked
-		return !s.listed
-	})
 }
 
 // await notes that s waits for credit of the session.
 func (m *Mux) await(s *Sender) {
-	if s.waiting {
-		return
-	}
-	s.waiting = true
-	m.nWaiting++
-	if !s.lined {
-		s.lined = true
-		m.sessionWait = append(m.sessionWait, s)
-	}
-	m.traceBlocked(s, true, m.sendLimit)
-	m.startProbing()
-}
-
-// awaitNoMore has s take another look at the session's credit, or none if it is over.
-func (m *Mux) awaitNoMore(s *Sender) {
-	if s.waiting {
-		s.waiting = false
-		m.nWaiting--
+	if m.sessionWait.add(s) {
+		m.traceBlocked(s, true, m.sendLimit)
+		m.startProbing()
 	}
 }
 
 // unblockSession lets flows go on that waited for credit of the session.
 func (m *Mux) unblockSession() {
-	for i, s := range m.sessionWait {
-		s.waiting, s.lined = false, false
+	l := &m.sessionWait
+	for i, s := range l.flows {
+		l.flows[i], s.lineAt[ofSession] = nil, 0
 		if s.sendable() {
 			m.sched.add(s)
 		}
-		m.sessionWait[i] = nil
 	}
-	m.sessionWait, m.nWaiting = m.sessionWait[:0], 0
+	l.flows = l.flows[:0]
 }
+
+// starved reports whether anybody waits for credit.
+func (m *Mux) starved() bool { return len(m.blocked.flows) > 0 || len(m.sessionWait.flows) > 0 }
 
 // startProbing has the peer reminded of who is blocked, unless it is going to be.
 func (m *Mux) startProbing() {
@@ -105,22 +112,21 @@ func (m *Mux) startProbing() {
 // restartProbing starts the reminders over, because the peer has granted something, or stops them if nobody is blocked.
 func (m *Mux) restartProbing() {
 	m.probeAt = time.Time{}
-	if m.nBlocked > 0 || m.nWaiting > 0 {
+	if m.starved() {
 		m.startProbing()
 	}
 }
 
 // remindBlocked has the peer reminded of everybody who waits for credit.
 func (m *Mux) remindBlocked(now time.Time) {
-	if m.nBlocked == 0 && m.nWaiting == 0 {
+	if !m.starved() {
 		m.probeAt = time.Time{} // they have given up what they waited with
 		return
 	}
 	m.probeEvery = min(m.probeEvery*2, probeMost)
 	m.probeAt = now.Add(m.probeEvery)
-	m.sessionBlockedDue = m.nWaiting > 0
-	m.compactBlocked()
-	for _, s := range m.blocked {
+	m.sessionBlockedDue = len(m.sessionWait.flows) > 0
+	for _, s := range m.blocked.flows {
 		// While the peer may not know the flow, what it has not acknowledged is sent again anyway.
 		s.remind = s.openFact.known()
 		m.blockedDue = m.blockedDue || s.remind
@@ -140,8 +146,8 @@ func (m *Mux) appendBlocked(b []byte, limit int) []byte {
 	if !m.blockedDue {
 		return b
 	}
-	for _, s := range m.blocked {
-		if !s.remind || !s.blocked {
+	for _, s := range m.blocked.flows {
+		if !s.remind {
 			continue
 		}
 		if len(b)+wire.IntsSize(s.open.Flow, s.flowLimit) > limit {

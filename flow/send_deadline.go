@@ -14,10 +14,11 @@ type deadlineEntry struct {
 	x  *terms
 }
 
-// clock returns t on the mux's clock: nanoseconds since the first time it was told of.
+// clock returns t on the mux's clock: nanoseconds since just before the first time it was told of, so that no time from
+// then on is zero.
 func (m *Mux) clock(t time.Time) int64 {
 	if m.epoch.IsZero() {
-		m.epoch = t
+		m.epoch = t.Add(-1)
 	}
 	return int64(t.Sub(m.epoch))
 }

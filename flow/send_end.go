@@ -58,7 +58,7 @@ func (m *Mux) failSender(s *Sender, reason Reason, err error) {
 	s.resend = nil
 	s.endFact.clear()
 	m.unblock(s)
-	m.awaitNoMore(s)
+	m.sessionWait.remove(s)
 	s.gate.Lock()
 	pending := s.pending
 	s.pending, s.taken = nil, nil
@@ -70,10 +70,10 @@ func (m *Mux) failSender(s *Sender, reason Reason, err error) {
 		close(w.turn)
 	}
 	s.gate.Unlock(true)
-	for _, out := range pending {
+	for i, out := range pending {
 		// It was sent while the flow failed.
 		p := sendMsg{buf: out.buf, receipt: out.receipt, terms: out.terms, ranges: &noFragments}
-		m.settleMessage(s, never, &p, Abandoned, reason, err)
+		m.settleMessage(s, s.base+uint64(i), &p, Abandoned, reason, err)
 	}
 	s.finish(err)
 	m.change(s)

@@ -127,7 +127,7 @@ func (m *Mux) handleWindow(id, limit uint64) error {
 		return err // credit is never taken back
 	}
 	s.flowLimit = limit
-	if s.blocked {
+	if s.in(ofFlow) {
 		m.unblock(s)
 		m.restartProbing()
 	}

@@ -5,9 +5,9 @@ package flow
 
 import "time"
 
-// A sendState is the part of a mux that messages' fates hang on. The loop owns it, but for statsEpoch.
+// A sendState is the part of a mux that messages' fates hang on. The loop owns it.
 type sendState struct {
-	epoch     time.Time // of the mux's clock
+	epoch     time.Time // of the mux's clock; set once, before any time on it is published
 	deadlines deadlineHeap
 	doomed    []*Receipt // what depended on messages that have been abandoned
 
@@ -20,8 +20,6 @@ type sendState struct {
 	unreserved bool      // credit of the session that had been reserved is free
 	skipUsed   []uint64  // scratch
 	changed    []*Sender // flows whose stats have changed
-
-	statsEpoch time.Time // epoch, protected by statsMu
 }
 
 // uncollected reports whether handles have done something that the peer must be told of and the loop does not know.

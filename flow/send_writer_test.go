@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -159,6 +160,43 @@ func TestWriterKeepsOthersWaiting(t *testing.T) {
 			t.Errorf("Close of the flow: %v", err)
 		}
 	})
+}
+
+// TestReceiptOfPartsIsSentWithTheLast looks at the receipt of a message in parts when the first of them has been sent.
+func TestReceiptOfPartsIsSentWithTheLast(t *testing.T) {
+	p := newPair(t, Config{}, Config{})
+	s := p.open(p.a, "", nil)
+	r, err := s.SendFrom(over, bytes.NewReader(make([]byte, 3*maxPart)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.until(time.Minute, "the second part has begun", func() bool { return s.next == 1 && s.message(1).started })
+	if r.Sent() {
+		t.Error("the message is said to have been sent whole though two parts have not")
+	}
+	p.accept(p.b)
+	p.until(time.Minute, "all parts have been sent", func() bool { return s.next == 4 })
+	if !r.Sent() || r.Seq() != 3 {
+		t.Errorf("message %d sent: %v, want 3 and true", r.Seq(), r.Sent())
+	}
+}
+
+// TestTraceNumbersPartsThatWereNeverTaken has the peer refuse a flow while the loop has yet to see a message in parts.
+func TestTraceNumbersPartsThatWereNeverTaken(t *testing.T) {
+	var got []uint64
+	p := newPair(t, Config{Trace: &Trace{MessageAbandoned: func(e MessageAbandoned) { got = append(got, e.Seq) }}}, Config{})
+	s := p.open(p.a, "", nil)
+	p.send1(s, nil)
+	p.flush(p.a)
+	if _, err := s.SendFrom(over, bytes.NewReader(make([]byte, 2*maxPart))); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.a.m.handleReject(0, 1); err != nil {
+		t.Fatal(err)
+	}
+	if want := []uint64{0, 1, 2, 3}; !slices.Equal(got, want) {
+		t.Errorf("messages %v were abandoned, want %v", got, want)
+	}
 }
 
 // TestCutOff breaks messages off before and after something was sent.

@@ -57,21 +57,18 @@ type Sender struct {
 	hasID     bool
 	awaiting  bool // for the peer to allow another flow
 	announce  bool
-	ending    bool   // no message follows those in msgs
-	failed    bool   // what was not delivered has been abandoned
-	waiting   bool   // for credit of the session
-	lined     bool   // among the mux's flows that wait for that
-	blocked   bool   // for credit of its own
-	listed    bool   // among the mux's blocked flows
-	remind    bool   // of that
-	freeing   bool   // on the mux's list for that
-	changed   bool   // on the mux's list of flows whose stats have changed
-	closedT   bool   // a trace has been told that it is over
-	manyKeys  bool   // there have been, in keys
-	schedAt   int32  // place in the scheduler's heap, from 1; 0: it has nothing to send
-	returns   int    // answers that may still come
-	promised  int    // of them, those that the peer has been given places for
-	pass      uint64 // the scheduler's
+	ending    bool     // no message follows those in msgs
+	failed    bool     // what was not delivered has been abandoned
+	remind    bool     // the peer that it is blocked
+	freeing   bool     // on the mux's list for that
+	changed   bool     // on the mux's list of flows whose stats have changed
+	closedT   bool     // a trace has been told that it is over
+	manyKeys  bool     // there have been, in keys
+	schedAt   int32    // place in the scheduler's heap, from 1; 0: it has nothing to send
+	lineAt    [2]int32 // place in the lines of those who wait for credit, likewise
+	returns   int      // answers that may still come
+	promised  int      // of them, those that the peer has been given places for
+	pass      uint64   // the scheduler's
 	openFact  fact
 	endFact   fact
 	abortFact fact

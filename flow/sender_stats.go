@@ -78,10 +78,10 @@ func (s *Sender) Stats() SenderStats {
 		Blocked: c.blocked, TimesBlocked: c.TimesBlocked,
 	}
 	if c.queuedSince != never {
-		st.QueuedSince = m.statsEpoch.Add(time.Duration(c.queuedSince))
+		st.QueuedSince = m.epoch.Add(time.Duration(c.queuedSince))
 	}
 	if c.unackedSince != never {
-		st.UnackedSince = m.statsEpoch.Add(time.Duration(c.unackedSince))
+		st.UnackedSince = m.epoch.Add(time.Duration(c.unackedSince))
 	}
 	if c.abandoned != nil {
 		st.Abandoned = *c.abandoned
@@ -102,7 +102,7 @@ func (m *Mux) publishSenders() {
 	for i, s := range m.changed {
 		m.changed[i], s.changed = nil, false
 		c, was := &s.stats, s.published.abandoned
-		c.blocked = s.blocked
+		c.blocked = s.in(ofFlow)
 		c.unackedSince = s.queuedAt(&s.oldest, s.base, func(p *sendMsg) bool { return !p.done })
 		c.queuedSince = s.queuedAt(&s.unstarted, s.next, func(p *sendMsg) bool { return !p.done && !p.started })
 		s.published = *c
@@ -114,7 +114,6 @@ func (m *Mux) publishSenders() {
 			s.published.abandoned = was
 		}
 	}
-	m.statsEpoch = m.epoch
 	m.changed = m.changed[:0]
 }
 
