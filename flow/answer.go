@@ -4,9 +4,9 @@
 package flow
 
 // What keeps flows that answer flows bounded, and able to come at any time. An incoming flow counts as open until our
-// answers to it are settled, so that a peer that takes no answers gets none to keep any more. An answer of the peer's has
-// a place besides those of Config.MaxIncomingFlows, which it was promised when the flow that it answers was opened, so
-// that two ends whose flows wait for answers do not wait for each other.
+// answers to it are settled, so that a peer that takes no answers gets none to keep any more. An answer of the peer's
+// has a place besides those of Config.MaxIncomingFlows, which it was promised when the flow that it answers was opened,
+// so that two ends whose flows wait for answers do not wait for each other.
 
 // mostPromised bounds how many of the answers to a flow are promised places.
 const mostPromised = 64

@@ -21,9 +21,9 @@
 // # Receiving
 //
 // A message's memory goes back to where it came from with [Message.Release], which is optional: without it the garbage
-// collector has the work. Afterwards other messages are in it. A flow in order of arrival ([Receiver.SetOrdering]) hands over what is complete at once, and
-// one with [Receiver.SetMaxWait] lets a message wait behind a gap for so long and no longer. A message that need not be
-// in memory as a whole is read with [Receiver.NextReader]:
+// collector has the work. Afterwards other messages are in it. A flow in order of arrival ([Receiver.SetOrdering])
+// hands over what is complete at once, and one with [Receiver.SetMaxWait] lets a message wait behind a gap for so long
+// and no longer. A message that need not be in memory as a whole is read with [Receiver.NextReader]:
 //
 //	for {
 //		mr, err := r.NextReader(ctx)
@@ -35,8 +35,8 @@
 //
 // # What slowness causes
 //
-// A receiver that does not read stops its own flow when its window is full, and no other. The window is Config.RecvWindow
-// at first and grows up to Config.MaxRecvWindow while the reader keeps up. The sender of that flow
+// A receiver that does not read stops its own flow when its window is full, and no other. The window is
+// Config.RecvWindow at first and grows up to Config.MaxRecvWindow while the reader keeps up. The sender of that flow
 // sees Send block, or TrySend return [ErrWouldBlock], once Options.SendBuffer is full too. A sender whose path is slow
 // sees the same. Nothing is dropped silently: every message that Send took has a [Receipt], and every receipt comes to
 // exactly one outcome, at the latest when the session ends.
@@ -65,7 +65,8 @@
 // # Cancellation
 //
 // A context bounds waiting and nothing else. What is at hand is returned even if the context has ended, and ending a
-// context after a call returned has no effect. Flows live until they are closed, aborted, rejected, or the session ends.
+// context after a call returned has no effect. Flows live until they are closed, aborted, rejected, or the session
+// ends.
 //
 // # The machine
 //
@@ -94,17 +95,17 @@
 //
 // A packet's way through the files: Sender.Send (sender.go) queues a copy and wakes the loop; Mux.Append (mux_send.go)
 // collects it, asks package internal/recovery whether anything may be sent, lets sched.go choose a flow and
-// send_append.go cut a fragment, and notes as items (item.go) what the packet said. At the other end
-// Mux.HandleChunk (mux_recv.go) checks it against the credit granted and recv_flow.go assembles the message, which
-// HandlePacketEnd hands to Receiver.Recv. The acknowledgement comes back to internal/recovery, which tells mux_loss.go the fate of each packet;
-// what was lost is said again, in whatever packet comes next.
+// send_append.go cut a fragment, and notes as items (item.go) what the packet said. At the other end Mux.HandleChunk
+// (mux_recv.go) checks it against the credit granted and recv_flow.go assembles the message, which HandlePacketEnd
+// hands to Receiver.Recv. The acknowledgement comes back to internal/recovery, which tells mux_loss.go the fate of each
+// packet; what was lost is said again, in whatever packet comes next.
 //
 // Loss detection and round-trip times follow RFC 9002, acknowledgements RFC 9000 §13.2. The chunks are
 // described in docs/PROTOCOL.md.
 //
 // A driver that can do more than send packets of one size asks the Mux, for every packet, how large it may be
-// ([Mux.MaxPacket]) and how to mark it ([Mux.ECN]), whether to try a larger one ([Mux.MTUProbe]), passes the marks of those
-// that arrive to HandlePacketEnd, and says with ResetPath, before the first packet too, what the path may carry.
+// ([Mux.MaxPacket]) and how to mark it ([Mux.ECN]), whether to try a larger one ([Mux.MTUProbe]), passes the marks of
+// those that arrive to HandlePacketEnd, and says with ResetPath, before the first packet too, what the path may carry.
 //
 // # Watching
 //
@@ -114,9 +115,8 @@
 // # Limitations
 //
 // A large message is begun when the session's window has room for all of it; smaller ones may pass it by while it
-// waits. The order within a flow is that of sending: a message with an early deadline does not overtake those before it.
-// What is queued in one session does not compete with other sessions of the endpoint. A message that was abandoned after
-// all of it had been sent may have arrived: the two ends can differ about that.
-// Windows grow and never shrink. NextReader needs a flow in order, and takes each gap that SetMaxWait passes for an
-// abandoned part.
+// waits. The order within a flow is that of sending: a message with an early deadline does not overtake those before
+// it. What is queued in one session does not compete with other sessions of the endpoint. A message that was abandoned
+// after all of it had been sent may have arrived: the two ends can differ about that. Windows grow and never shrink.
+// NextReader needs a flow in order, and takes each gap that SetMaxWait passes for an abandoned part.
 package flow

@@ -12,7 +12,8 @@ import (
 )
 
 // A SendOption says how hard to try to deliver one message. Without any, a message is reliable: it is sent and repeated
-// until it has arrived or the flow is over. Later options replace earlier ones of the same kind, except that After adds.
+// until it has arrived or the flow is over. Later options replace earlier ones of the same kind, except that After
+// adds.
 //
 // What is abandoned leaves a gap in the numbers the receiver sees (Message.Seq), and never holds up what follows: the
 // receiver is told within a round trip.
@@ -34,12 +35,13 @@ const (
 )
 
 // StartWithin abandons the message if not one byte of it has been sent d after Send took it, reckoned from when the
-// session's loop hears of it, which is at once unless it is busy. The time for which Send blocked does not count. Zero or less means no such limit, also if Options.StartWithin sets one.
+// session's loop hears of it, which is at once unless it is busy. The time for which Send blocked does not count. Zero
+// or less means no such limit, also if Options.StartWithin sets one.
 func StartWithin(d time.Duration) SendOption { return SendOption{kind: optionStart, value: int64(d)} }
 
 // FinishWithin abandons the message if the peer has not acknowledged all of it d after Send took it. Nothing of it is
-// sent from then on. The peer may have the message all the same, if only the acknowledgement is late: allow a round trip
-// more than the message is worth. Zero or less means no such limit, also if Options.FinishWithin sets one.
+// sent from then on. The peer may have the message all the same, if only the acknowledgement is late: allow a round
+// trip more than the message is worth. Zero or less means no such limit, also if Options.FinishWithin sets one.
 func FinishWithin(d time.Duration) SendOption { return SendOption{kind: optionFinish, value: int64(d)} }
 
 // Transmits lets every part of the message be sent n times at most, and abandons it when a part is lost for the nth
@@ -61,8 +63,8 @@ func After(parent *Receipt) SendOption { return SendOption{kind: optionAfter, pa
 // A message that is also sent After the one it takes the place of is given up along with it.
 func Supersede(key uint64) SendOption { return SendOption{kind: optionSupersede, value: int64(key)} }
 
-// maxTransmits is the most that is counted. What is sent more often, which only a message without a limit may be, counts
-// as sent so often.
+// maxTransmits is the most that is counted. What is sent more often, which only a message without a limit may be,
+// counts as sent so often.
 const maxTransmits = 255
 
 // maxParents is how many messages one message may depend on.

@@ -50,8 +50,8 @@ func (m *Mux) MTUProbe(now time.Time) int {
 	return m.loss.MTUProbe(now)
 }
 
-// SentProbe records that packet pn has been sent because MTUProbe asked for it. size is its UDP payload in bytes. Nothing
-// of Append's may be in it, and it must not come between an Append and its Sent.
+// SentProbe records that packet pn has been sent because MTUProbe asked for it. size is its UDP payload in bytes.
+// Nothing of Append's may be in it, and it must not come between an Append and its Sent.
 func (m *Mux) SentProbe(now time.Time, pn uint64, size int) {
 	if !m.closed {
 		m.loss.SentProbe(now, pn, size)

@@ -133,8 +133,8 @@ type Config struct {
 	// that returns nothing. It must not block and must not call the Mux. Nil means that the driver polls.
 	Wake func()
 
-	// Hurry is called in place of Wake, by Send and TrySend with no lock held, when a message has been queued. The driver
-	// may work in the caller's goroutine, and call the Mux, if nobody else is doing so. If nil, Wake is called.
+	// Hurry is called in place of Wake, by Send and TrySend with no lock held, when a message has been queued. The
+	// driver may work in the caller's goroutine, and call the Mux, if nobody else is doing so. If nil, Wake is called.
 	Hurry func()
 
 	// MaxPacket is the largest UDP payload the driver sends at first, in bytes, and the one it goes back to when larger
@@ -160,8 +160,8 @@ type Config struct {
 	// A flow on which the peer sends a larger one is rejected.
 	MaxMessage int
 
-	// MaxIncomingFlows is how many flows the peer may have open at a time, those the application has not accepted
-	// or read to the end included. If zero or negative, 10000; if less than 128, which the protocol grants unasked, 128.
+	// MaxIncomingFlows is how many flows the peer may have open at a time, those the application has not accepted or
+	// read to the end included. If zero or negative, 10000; if less than 128, which the protocol grants unasked, 128.
 	MaxIncomingFlows int
 
 	// InitialRTT is the round-trip time to assume before there is a measurement. If zero or negative, 333 ms, as

@@ -102,10 +102,10 @@ func (r *Receipt) Wait(ctx context.Context) error {
 // then the message may still be delivered. On a message whose fate is known it has no effect.
 func (r *Receipt) Abandon() { r.ask(func(a *ask) { a.withdraw = true }) }
 
-// SetDeadline replaces both deadlines of a pending message: what [StartWithin] and [FinishWithin] set, but absolute. The
-// zero time means no deadline. Deadlines may be brought forward or put off; one that has passed abandons the message at
-// once, and the first has no meaning once the message is begun. The times are compared with those the session's loop
-// is given, that is, with time.Now.
+// SetDeadline replaces both deadlines of a pending message: what [StartWithin] and [FinishWithin] set, but absolute.
+// The zero time means no deadline. Deadlines may be brought forward or put off; one that has passed abandons the
+// message at once, and the first has no meaning once the message is begun. The times are compared with those the
+// session's loop is given, that is, with time.Now.
 //
 // On a message whose fate is known, and on one sent in parts, which are always reliable, it has no effect.
 func (r *Receipt) SetDeadline(start, finish time.Time) {

@@ -16,8 +16,8 @@ import (
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
-// A Receiver is the receiving end of a flow. Its methods may be called from any goroutine; concurrent calls of Recv each
-// get different messages.
+// A Receiver is the receiving end of a flow. Its methods may be called from any goroutine; concurrent calls of Recv
+// each get different messages.
 //
 // What is not read stays within the flow's window, and stops the sender of this flow and of no other, as long as
 // Config.SessionWindow suffices for all flows. The window grows up to Config.MaxRecvWindow while the application reads

@@ -7,8 +7,8 @@ import (
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
-// receiver returns the peer's flow with the given ID, or nil if it is over. The error is the peer's, if it has not opened
-// the flow.
+// receiver returns the peer's flow with the given ID, or nil if it is over. The error is the peer's, if it has not
+// opened the flow.
 func (m *Mux) receiver(id uint64) (*Receiver, error) {
 	if r := m.lastReceiver; r != nil && r.id == id {
 		return r, nil
@@ -153,8 +153,8 @@ func (m *Mux) countDuplicate(r *Receiver, n int) {
 	m.count.BytesDuplicate += uint64(n)
 }
 
-// The pieces of incomplete messages that wait for what is between them take memory that credit does not account for, and
-// so do the numbers of messages that were handed over or skipped before others.
+// The pieces of incomplete messages that wait for what is between them take memory that credit does not account for,
+// and so do the numbers of messages that were handed over or skipped before others.
 const (
 	maxPieces        = 8192    // of one message, or ranges of numbers of one flow
 	maxSessionPieces = 1 << 16 // of all

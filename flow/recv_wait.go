@@ -95,8 +95,8 @@ func (m *Mux) wakeForGap(r *Receiver) {
 	}
 }
 
-// passGaps hands over what has waited for long enough. Within a sixteenth of their time flows and messages are as good as
-// due, so that neither many flows nor many gaps are looked at for each of them.
+// passGaps hands over what has waited for long enough. Within a sixteenth of their time flows and messages are as good
+// as due, so that neither many flows nor many gaps are looked at for each of them.
 func (m *Mux) passGaps(now time.Time) {
 	if m.waitAt.IsZero() || m.waitAt.After(now) {
 		return

@@ -42,9 +42,9 @@ func (m *Mux) abandon(s *Sender, seq uint64, reason Reason) {
 	m.sched.add(s)
 }
 
-// passOver moves on to the next message that is to be sent. The peer is told of those that were abandoned on the way: not
-// before, because it does not wait for them as long as nothing behind them has been sent, and would have to remember
-// every one that stands alone.
+// passOver moves on to the next message that is to be sent. The peer is told of those that were abandoned on the way:
+// not before, because it does not wait for them as long as nothing behind them has been sent, and would have to
+// remember every one that stands alone.
 func (s *Sender) passOver() {
 	for end := s.queuedEnd(); s.next < end; s.next++ {
 		p := s.msgs.at(int(s.next - s.base))

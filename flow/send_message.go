@@ -8,9 +8,9 @@ import (
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
-// A sendMsg is a message whose fate is open, or whose abandonment the peer does not know of. What must reach the peer is
-// reckoned in units: the bytes of the message, and one more for the fact that it ends there. So an empty message has one
-// unit, and a message is delivered when all its units are acknowledged.
+// A sendMsg is a message whose fate is open, or whose abandonment the peer does not know of. What must reach the peer
+// is reckoned in units: the bytes of the message, and one more for the fact that it ends there. So an empty message has
+// one unit, and a message is delivered when all its units are acknowledged.
 type sendMsg struct {
 	buf     *buffer
 	receipt *Receipt
@@ -229,9 +229,9 @@ func (m *Mux) takeRing() (ring []sendMsg) {
 	return ring
 }
 
-// dataLost arranges for units [a, b) of message seq, which were sent as transmission tx, to be sent again, as far as they
-// have not arrived. If they may not be, the message is abandoned; but not if the loss is only feared, because a probe
-// is due: then they are left to their fate, which lastLost hears of.
+// dataLost arranges for units [a, b) of message seq, which were sent as transmission tx, to be sent again, as far as
+// they have not arrived. If they may not be, the message is abandoned; but not if the loss is only feared, because a
+// probe is due: then they are left to their fate, which lastLost hears of.
 func (m *Mux) dataLost(s *Sender, seq uint64, a, b, tx int, feared bool) {
 	p := s.message(seq)
 	if p == nil {

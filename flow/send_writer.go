@@ -18,8 +18,8 @@ const maxPart = 64 << 10
 // reads it with Receiver.NextReader; Receiver.Recv returns its parts, all but the last marked Message.More. Parts are
 // always reliable, and each counts as a message in Message.Seq and in stats.
 //
-// A message that has been begun must be ended. If it cannot be, because a Write failed, the message is cut off, and that
-// aborts the flow: there is no other way to tell the peer that what it has is not the whole.
+// A message that has been begun must be ended. If it cannot be, because a Write failed, the message is cut off, and
+// that aborts the flow: there is no other way to tell the peer that what it has is not the whole.
 //
 // Only Abort may be called while another method is in progress.
 type MessageWriter struct {
@@ -52,8 +52,8 @@ func (ps *partStream) settled(o Outcome, more bool) bool {
 // to the end of the message, Send and other writers wait. ctx bounds the waiting of all its methods.
 func (s *Sender) Writer(ctx context.Context) *MessageWriter { return &MessageWriter{s: s, ctx: ctx} }
 
-// Write sends p, which it copies, in parts of 64 KiB or less. It blocks while Options.SendBuffer bytes are waiting. What
-// it takes is sent at once: put a bufio.Writer in front of many small writes. If it fails the message is cut off.
+// Write sends p, which it copies, in parts of 64 KiB or less. It blocks while Options.SendBuffer bytes are waiting.
+// What it takes is sent at once: put a bufio.Writer in front of many small writes. If it fails the message is cut off.
 func (w *MessageWriter) Write(p []byte) (int, error) {
 	if w.over {
 		return 0, errWriterOver
@@ -73,8 +73,8 @@ func (w *MessageWriter) Write(p []byte) (int, error) {
 }
 
 // Close ends the message, which is empty if nothing was written. It does not wait for the peer: see Receipt. After a
-// Write that failed it aborts the flow, unless nothing had been sent, and returns the error of that Write. After Abort it
-// fails. Closing again has no effect.
+// Write that failed it aborts the flow, unless nothing had been sent, and returns the error of that Write. After Abort
+// it fails. Closing again has no effect.
 func (w *MessageWriter) Close() error {
 	if w.over {
 		return nil
@@ -90,8 +90,8 @@ func (w *MessageWriter) Close() error {
 	return err
 }
 
-// Abort cuts the message off: nothing more is written, and the flow is aborted with the code given, unless nothing of the
-// message has been sent. It does not block. After the end of the message it has no effect.
+// Abort cuts the message off: nothing more is written, and the flow is aborted with the code given, unless nothing of
+// the message has been sent. It does not block. After the end of the message it has no effect.
 func (w *MessageWriter) Abort(code uint64) { w.cutOff(code) }
 
 // Receipt returns the receipt of the whole message once Close has returned nil, and nil before. Its Abandon and

@@ -128,8 +128,8 @@ func (s *Sender) Label() string { return string(s.open.Label) }
 // Options.Ordering says otherwise. opts say how hard to try; without any, the message is as reliable as Options says.
 //
 // Send copies msg. It blocks while Options.SendBuffer bytes are waiting, while a message is being written (see Writer),
-// and while the peer has yet to hear of 16384 abandoned messages; ctx bounds that wait and nothing else: ending it after
-// Send has returned has no effect. If there is room, Send does not look at ctx.
+// and while the peer has yet to hear of 16384 abandoned messages; ctx bounds that wait and nothing else: ending it
+// after Send has returned has no effect. If there is room, Send does not look at ctx.
 //
 // It fails with [ErrTooLarge], [ErrClosed] after Close or Abort, a [*RejectedError] once the peer has refused the flow,
 // and the error that ended the session. A message that Send did not take has no receipt.
@@ -295,8 +295,8 @@ func (s *Sender) Announce() {
 	s.unlockAndNotify()
 }
 
-// SetPriority moves the flow to another priority: from the next packet on, what is queued included. What Options.Priority
-// has told the peer stays.
+// SetPriority moves the flow to another priority: from the next packet on, what is queued included. What
+// Options.Priority has told the peer stays.
 func (s *Sender) SetPriority(p Priority) {
 	s.gate.Lock()
 	s.wantLevel = p.level()
@@ -307,8 +307,8 @@ func (s *Sender) SetPriority(p Priority) {
 // the wait: when it ends, Close returns its error, and the flow goes on draining. Further calls wait for the same. A
 // message that is being written (see Writer) may be finished, and the flow ends after it.
 //
-// Close returns nil if everything was delivered or abandoned by its own [SendOption], a [*RejectedError] if the peer refused the flow before, [ErrClosed] if
-// the flow has been aborted, and otherwise the error that ended the session.
+// Close returns nil if everything was delivered or abandoned by its own [SendOption], a [*RejectedError] if the peer
+// refused the flow before, [ErrClosed] if the flow has been aborted, and otherwise the error that ended the session.
 func (s *Sender) Close(ctx context.Context) error {
 	s.gate.Lock()
 	s.closing = true

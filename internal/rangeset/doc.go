@@ -1,7 +1,8 @@
 // Copyright 2026 The Runnel Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package rangeset keeps sets of integers as sorted ranges: packet numbers received, bytes acknowledged, flows finished.
+// Package rangeset keeps sets of integers as sorted ranges: packet numbers received, bytes acknowledged, flows
+// finished.
 //
 //	var s rangeset.Set
 //	s.Add(0, 10)

@@ -116,7 +116,8 @@ func (s Set) Covers(start, end uint64) bool {
 	return i >= 0 && end <= s[i].End
 }
 
-// Within returns the ranges of the set that hold any of the integers from start up to, not including, end. It aliases s.
+// Within returns the ranges of the set that hold any of the integers from start up to, not including, end. It aliases
+// s.
 func (s Set) Within(start, end uint64) Set {
 	i := max(s.at(start), 0)
 	if i < len(s) && s[i].End <= start {

@@ -25,14 +25,14 @@ const (
 	// ackDelayPart is the part of a round trip for which an acknowledgement may be put off.
 	ackDelayPart = 4
 
-	// minAckDelay is the least time an acknowledgement is put off; timers are no finer. More (5 and 25 ms were tried) saves no
-	// processor time that can be measured, even with 40000 round trips a second, and lone messages are known to have arrived
-	// that much later.
+	// minAckDelay is the least time an acknowledgement is put off; timers are no finer. More (5 and 25 ms were tried)
+	// saves no processor time that can be measured, even with 40000 round trips a second, and lone messages are known
+	// to have arrived that much later.
 	minAckDelay = time.Millisecond
 
-	// rideAlong is how many acknowledgements in a row must have gone along with data before they are trusted to. Then they
-	// are put off for as long as is permitted: a timer that is set with every packet and never needed costs as much as
-	// the packet.
+	// rideAlong is how many acknowledgements in a row must have gone along with data before they are trusted to. Then
+	// they are put off for as long as is permitted, until one has to be sent alone: a timer that is set with every
+	// packet and never needed costs as much as the packet.
 	rideAlong = 4
 
 	// maxAlone is how many acknowledgements may be sent before the peer is asked to acknowledge one.
@@ -49,7 +49,7 @@ type Acks struct {
 	every     int          // ack-eliciting packets that make one due
 	inOrder   int          // packets since one was out of order
 	alone     int          // acknowledgements sent since the last ack-eliciting packet
-	along     int          // acknowledgements in a row that went along with something before they were due
+	along     int          // acknowledgements in a row that went along with something else
 	ack       wire.Ack     // scratch, and what marks have been seen
 
 	// The rate at which packets arrive.
@@ -59,9 +59,9 @@ type Acks struct {
 	sent uint64 // acknowledgements, ever
 }
 
-// Received records an authentic, not replayed packet that arrived with a mark. rtt is the round-trip time of the path, or
-// zero while it has not been measured: then nothing is put off for long, so that the peer's first measurement is a good
-// one.
+// Received records an authentic, not replayed packet that arrived with a mark. rtt is the round-trip time of the path,
+// or zero while it has not been measured: then nothing is put off for long, so that the peer's first measurement is a
+// good one.
 func (a *Acks) Received(now time.Time, pn uint64, eliciting bool, mark wire.ECN, rtt time.Duration) {
 	a.seen.Add(pn, pn+1)
 	if len(a.seen) > wire.MaxAckRanges {
@@ -98,7 +98,7 @@ func (a *Acks) Received(now time.Time, pn uint64, eliciting bool, mark wire.ECN,
 		}
 	} else if a.due.IsZero() {
 		delay := wire.MaxAckDelay
-		if a.along < rideAlong {
+		if a.along < rideAlong || rtt == 0 {
 			delay = min(max(rtt/ackDelayPart, minAckDelay), wire.MaxAckDelay)
 		}
 		a.due = now.Add(delay)

@@ -97,8 +97,8 @@ func (t *Tracker[T]) handleLate(a *wire.Ack) {
 	q.expire(t.now - t.lostFor())
 }
 
-// late settles a packet that was lost and has arrived all the same. It returns when the newest packet of its episode was
-// sent, if none of that is lost any more.
+// late settles a packet that was lost and has arrived all the same. It returns when the newest packet of its episode
+// was sent, if none of that is lost any more.
 func (t *Tracker[T]) late(l *lostPacket[T], largest uint64) (undo instant) {
 	l.gone = true
 	p := &t.path

@@ -141,8 +141,8 @@ func (m *mtu) probeLost() {
 	}
 }
 
-// acked records that a packet of size arrived. It reports whether packets may be larger now: one that was sent later than
-// those that made a black hole shows that there is none.
+// acked records that a packet of size arrived. It reports whether packets may be larger now: one that was sent later
+// than those that made a black hole shows that there is none.
 func (m *mtu) acked(now instant, pn uint64, size int) (raised bool) {
 	if size > m.base {
 		m.largeAcked, m.holes = max(m.largeAcked, pn+1), 0
@@ -185,8 +185,8 @@ func (m *mtu) blackHole(now instant, pn uint64) bool {
 	return true
 }
 
-// limit returns the largest packet to send now, if as many probes are to be sent. The last of a probe timeout gets through
-// wherever anything does. If the one before it does too, it is not their size that makes packets vanish.
+// limit returns the largest packet to send now, if as many probes are to be sent. The last of a probe timeout gets
+// through wherever anything does. If the one before it does too, it is not their size that makes packets vanish.
 func (m *mtu) limit(probes int) int {
 	if probes == 1 {
 		return m.base

@@ -28,8 +28,8 @@ const (
 // maxPace, in bytes per nanosecond, is more than any host sends. A controller is free to say more.
 const maxPace = 1000
 
-// A pacer spreads packets over the round-trip time. RFC 9002 §7.7. It is a bucket of bytes that fills at the pacing rate
-// and may be overdrawn by one packet.
+// A pacer spreads packets over the round-trip time. RFC 9002 §7.7. It is a bucket of bytes that fills at the pacing
+// rate and may be overdrawn by one packet.
 type pacer struct {
 	tokens float64 // bytes
 	rate   float64 // bytes per nanosecond

@@ -67,8 +67,8 @@ func (p *path) pacingGain() float64 {
 	return 1.25
 }
 
-// canSend reports whether the window and pacing let a packet leave. If only pacing forbids it, next is when it no longer
-// will.
+// canSend reports whether the window and pacing let a packet leave. If only pacing forbids it, next is when it no
+// longer will.
 func (p *path) canSend(now instant, probing bool) (ok bool, next instant) {
 	cwnd := p.window(now)
 	given := p.cc.PacingRate()

@@ -31,9 +31,9 @@ type reorder struct {
 
 func newReorder() reorder { return reorder{packets: packetThreshold, eighths: timeEighths} }
 
-// spurious learns from a packet that was declared lost and then arrived, distance packets late and after a time. byNumber
-// says that it was the packet threshold that was too low. Packets overtake each other by a time, which is more packets the
-// faster they are sent: hence the doubling.
+// spurious learns from a packet that was declared lost and then arrived, distance packets late and after a time.
+// byNumber says that it was the packet threshold that was too low. Packets overtake each other by a time, which is more
+// packets the faster they are sent: hence the doubling.
 func (r *reorder) spurious(byNumber bool, distance uint64, took, rtt time.Duration) {
 	r.lasts = reorderEpisodes
 	if byNumber {

@@ -51,8 +51,8 @@ func (r *rtt) update(now instant, sample, ackDelay time.Duration) time.Duration 
 	}
 	// "MUST NOT subtract the acknowledgment delay from the RTT sample if the resulting value is smaller than the
 	// min_rtt." RFC 9002 §5.3. But it is taken off down to that, and what is left keeps the least sample from being
-	// forgotten: otherwise the delay of the acknowledgements of lone packets, which those that gave the least sample did
-	// not meet, would look like a queue. What the peer says never makes the least less than what was measured.
+	// forgotten: otherwise the delay of the acknowledgements of lone packets, which those that gave the least sample
+	// did not meet, would look like a queue. What the peer says never makes the least less than what was measured.
 	sample = max(sample-ackDelay, min(sample, r.min()))
 	r.updateMin(now, sample)
 	r.variation = (3*r.variation + (r.smoothed - sample).Abs()) / 4

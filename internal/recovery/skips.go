@@ -9,9 +9,9 @@ import "github.com/seed-98f0d4c2/runnel/internal/wire"
 // itself: what was in flight around them has long been settled.
 const maxSkipped = 8
 
-// skips are the latest gaps in the numbers of the packets sent, in ascending order. "An endpoint that acknowledges packets
-// it has not received might cause a congestion controller to permit sending at rates beyond what the network supports. An
-// endpoint MAY skip packet numbers when sending packets to detect this behavior." RFC 9000 §21.4.
+// skips are the latest gaps in the numbers of the packets sent, in ascending order. "An endpoint that acknowledges
+// packets it has not received might cause a congestion controller to permit sending at rates beyond what the network
+// supports. An endpoint MAY skip packet numbers when sending packets to detect this behavior." RFC 9000 §21.4.
 type skips []wire.AckRange
 
 func (s *skips) add(start, end uint64) {

@@ -10,8 +10,8 @@ import (
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
-// An instant is a moment as the time since the tracker's beginning, which makes it cheap to keep and to compare. Zero is
-// no moment.
+// An instant is a moment as the time since the tracker's beginning, which makes it cheap to keep and to compare. Zero
+// is no moment.
 type instant = time.Duration
 
 const (
@@ -57,8 +57,8 @@ type Config[T any] struct {
 	InitialRTT time.Duration
 }
 
-// A Tracker remembers what was sent, finds out what arrived and what was lost, and says when more may be sent. It belongs
-// to one goroutine.
+// A Tracker remembers what was sent, finds out what arrived and what was lost, and says when more may be sent. It
+// belongs to one goroutine.
 type Tracker[T any] struct {
 	config Config[T]
 	fate   func(pn uint64, items []T, fate Fate)
@@ -120,8 +120,8 @@ func (t *Tracker[T]) clock(now time.Time) instant {
 // suspended is how late a caller must be for a timeout to have been kept from running altogether.
 const suspended = time.Second
 
-// slept is called when there was no call for long. If there should have been one, the host was asleep: how long what was
-// in flight has taken says nothing of the path.
+// slept is called when there was no call for long. If there should have been one, the host was asleep: how long what
+// was in flight has taken says nothing of the path.
 func (t *Tracker[T]) slept(now instant) {
 	if at := t.nextTimeout(); at != 0 && now-at >= suspended {
 		t.path.awake = now
@@ -204,8 +204,8 @@ func (t *Tracker[T]) Sent(now time.Time, pn uint64, size int, eliciting bool, it
 	return spare
 }
 
-// sentQuietly records a packet that asks for nothing. Nobody acknowledges it on its own account: it is remembered, if it
-// says anything, only as long as older packets are.
+// sentQuietly records a packet that asks for nothing. Nobody acknowledges it on its own account: it is remembered, if
+// it says anything, only as long as older packets are.
 func (t *Tracker[T]) sentQuietly(i instant, pn uint64, size int, flags uint8, items []T) (spare []T) {
 	if t.eliciting == 0 {
 		if m := &t.path.mtu; m.flying {
