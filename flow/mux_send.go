@@ -144,18 +144,6 @@ func (m *Mux) Sent(now time.Time, pn uint64, size int, driverEliciting bool) {
 	m.tracePacketSent(now, pn, size, eliciting, false)
 }
 
-// AppendAck appends only an acknowledgement, if there is anything to acknowledge and room for it.
-func (m *Mux) AppendAck(now time.Time, b []byte, limit int) []byte {
-	if m.closed || !m.acks.Pending() {
-		return b
-	}
-	b, ok := m.acks.Append(now, b, limit)
-	if ok {
-		m.acks.Sent(true)
-	}
-	return b
-}
-
 // LargestAcked returns the largest packet number the peer has acknowledged, or -1.
 func (m *Mux) LargestAcked() int64 { return m.loss.LargestAcked() }
 

@@ -259,7 +259,7 @@ func TestCharts(t *testing.T) {
 					m.HandlePacketEnd(epoch, pn, true, wire.NotECT)
 				}
 			}
-			b := m.AppendAck(epoch, nil, limit)
+			b, _ := m.acks.Append(epoch, nil, limit)
 			if len(b) > limit {
 				t.Fatalf("%d bytes, limit %d", len(b), limit)
 			}

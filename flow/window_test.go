@@ -77,7 +77,7 @@ func TestWindowNotUsed(t *testing.T) {
 			_, _ = r.Recv(t.Context())
 		}
 	}
-	if w := a.loss.Window(); w > 8*most {
+	if w := a.Stats().CongestionWindow; w > 8*most {
 		t.Errorf("window of %d bytes although never more than %d were in flight", w, most)
 	}
 }

@@ -194,6 +194,12 @@ func TestAcksRideAlong(t *testing.T) {
 	if d := delay(); d != wire.MaxAckDelay {
 		t.Errorf("after %d answers: %v, want %v", rideAlong, d, wire.MaxAckDelay)
 	}
+	a.Sent(false)
+	a.Received(now, pn, true, wire.NotECT, 0)
+	pn++
+	if d := a.NextTimeout().Sub(now); d != minAckDelay {
+		t.Errorf("after %d answers, without a measurement: %v, want %v", rideAlong+1, d, minAckDelay)
+	}
 	a.Sent(true)
 	if d := delay(); d != minAckDelay {
 		t.Errorf("after one that went alone: %v, want %v", d, minAckDelay)

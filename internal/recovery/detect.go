@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/congestion"
-	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
 // detect declares packets lost. RFC 9002 §6.1 and §A.10.
@@ -123,7 +122,7 @@ func (t *Tracker[T]) reportLoss() {
 }
 
 // PTO returns the probe timeout: how long an answer may reasonably take, the peer's delay included. RFC 9002 §6.2.1.
-func (t *Tracker[T]) PTO() time.Duration { return t.path.rtt.pto(wire.MaxAckDelay) }
+func (t *Tracker[T]) PTO() time.Duration { return t.path.rtt.pto() }
 
 // backedOff returns the probe timeout with its back-off. Round-trip times are bounded, so that it does not overflow.
 func (t *Tracker[T]) backedOff() time.Duration {

@@ -68,7 +68,7 @@ func (q *lostQueue[T]) expire(then instant) {
 
 // lostFor returns how long a lost packet is remembered.
 func (t *Tracker[T]) lostFor() time.Duration {
-	return max(3*t.path.rtt.pto(wire.MaxAckDelay), minLostFor)
+	return max(3*t.path.rtt.pto(), minLostFor)
 }
 
 const minLostFor = time.Second

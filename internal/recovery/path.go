@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/congestion"
-	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
 // A path is what is known of the path in use. Nothing of it survives a change of path but what ecn and rate count for
@@ -122,7 +121,7 @@ func (b *badRun) lost(pn uint64, at instant, r *rtt) bool {
 		b.start = at
 	}
 	b.end, b.last = at, pn
-	if b.end-b.start <= persistentPTOs*r.pto(wire.MaxAckDelay) {
+	if b.end-b.start <= persistentPTOs*r.pto() {
 		return false
 	}
 	b.start = at

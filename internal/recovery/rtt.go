@@ -3,7 +3,11 @@
 
 package recovery
 
-import "time"
+import (
+	"time"
+
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
+)
 
 const (
 	// granularity is the finest time the loss timers work with. RFC 9002 §6.1.2.
@@ -93,8 +97,8 @@ func (r *rtt) updateMin(now instant, v time.Duration) {
 }
 
 // pto returns the probe timeout without back-off. RFC 9002 §6.2.1.
-func (r *rtt) pto(maxAckDelay time.Duration) time.Duration {
-	return r.smoothed + max(4*r.variation, granularity) + maxAckDelay
+func (r *rtt) pto() time.Duration {
+	return r.smoothed + max(4*r.variation, granularity) + wire.MaxAckDelay
 }
 
 // reference is the round-trip time that the time threshold is a multiple of. RFC 9002 §6.1.2.

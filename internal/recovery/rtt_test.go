@@ -11,7 +11,7 @@ import (
 // RFC 9002 §5.3, §6.2.1.
 func TestRTT(t *testing.T) {
 	r := newRTT(333 * ms)
-	if pto := r.pto(0); pto != 333*ms+4*166500*time.Microsecond {
+	if pto := r.pto(); pto != 333*ms+4*166500*time.Microsecond+25*ms {
 		t.Errorf("initial probe timeout %v", pto)
 	}
 	if got := r.update(1, 100*ms, 25*ms); got != 100*ms {

@@ -61,11 +61,5 @@ func (t *Tracker[T]) InFlight() int { return t.path.inFlight }
 // Tracked returns how many packets take up memory.
 func (t *Tracker[T]) Tracked() int { return t.sent.n }
 
-// Window returns how many bytes may be in flight.
-func (t *Tracker[T]) Window() int { return t.path.window(t.now) }
-
-// Backoff returns how many probe timeouts have expired since the peer last acknowledged something.
-func (t *Tracker[T]) Backoff() int { return t.backoff }
-
 // Probing reports whether packets may be sent regardless of the window, to provoke an answer.
 func (t *Tracker[T]) Probing() bool { return t.probes > 0 }

@@ -209,7 +209,7 @@ func (t *Tracker[T]) Sent(now time.Time, pn uint64, size int, eliciting bool, it
 func (t *Tracker[T]) sentQuietly(i instant, pn uint64, size int, flags uint8, items []T) (spare []T) {
 	if t.eliciting == 0 {
 		if m := &t.path.mtu; m.flying {
-			if i-m.sentAt < t.path.rtt.pto(wire.MaxAckDelay) {
+			if i-m.sentAt < t.path.rtt.pto() {
 				clear(items)
 				return items[:0]
 			}

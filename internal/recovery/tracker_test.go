@@ -186,8 +186,8 @@ func TestProbeTimeoutBacksOff(t *testing.T) {
 		}
 		l.now = at
 		l.HandleTimeout(l.now)
-		if ok, _ := l.CanSend(l.now); !ok || l.probes != probesPerPTO || l.Backoff() != i+1 {
-			t.Fatalf("probe timeout %d: can send %v, %d probes, back-off %d", i, ok, l.probes, l.Backoff())
+		if ok, _ := l.CanSend(l.now); !ok || l.probes != probesPerPTO || l.backoff != i+1 {
+			t.Fatalf("probe timeout %d: can send %v, %d probes, back-off %d", i, ok, l.probes, l.backoff)
 		}
 		l.send(probesPerPTO)
 		sent = l.now
@@ -197,8 +197,8 @@ func TestProbeTimeoutBacksOff(t *testing.T) {
 	}
 	l.advance(100 * ms)
 	l.ack(l.pn-1, l.pn-1)
-	if l.Backoff() != 0 {
-		t.Errorf("back-off %d after an acknowledgement, want 0", l.Backoff())
+	if l.backoff != 0 {
+		t.Errorf("back-off %d after an acknowledgement, want 0", l.backoff)
 	}
 	if slices.Contains(l.lost, 1) || !slices.Contains(l.settled, 1) {
 		t.Errorf("packet 1, which was repeated: lost %v, settled %v; want it reported as lost and repeated", l.lost, l.settled)
@@ -333,3 +333,6 @@ func TestQuietPacketsAreForgotten(t *testing.T) {
 func ackOf(bytes int) *congestion.Ack {
 	return &congestion.Ack{Bytes: bytes, Packets: 1, Limited: true}
 }
+
+// Window returns how many bytes may be in flight.
+func (t *Tracker[T]) Window() int { return t.path.window(t.now) }

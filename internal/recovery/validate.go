@@ -3,11 +3,7 @@
 
 package recovery
 
-import (
-	"time"
-
-	"github.com/seed-98f0d4c2/runnel/internal/wire"
-)
+import "time"
 
 // minIdle is the least time without sending after which a window is thought less of.
 const minIdle = time.Second
@@ -26,7 +22,7 @@ func (p *path) window(now instant) int {
 		w = min(w, p.trusted)
 	}
 	if p.inFlight == 0 && p.lastSent != 0 && now-p.lastSent >= minIdle {
-		n := (now - p.lastSent) / max(p.rtt.pto(wire.MaxAckDelay), minIdle)
+		n := (now - p.lastSent) / max(p.rtt.pto(), minIdle)
 		w = min(w, max(w>>min(n, 30), initialWindow(p.mtu.current)))
 	}
 	return w
