@@ -4,6 +4,7 @@
 package flow
 
 import (
+	"errors"
 	"math"
 	"testing"
 	"time"
@@ -248,5 +249,54 @@ func TestDeadlinesOfWaitingFlows(t *testing.T) {
 	}
 	if reminded < 2 { // after 1 s, 2 s, 4 s, …, as if the messages had waited on
 		t.Errorf("the peer was reminded %d times in ten seconds, want some", reminded)
+	}
+}
+
+// TestGrantsTooSmallForAnybody has ten thousand flows wait for the session's credit, which the peer grants by the byte.
+func TestGrantsTooSmallForAnybody(t *testing.T) {
+	const flows, need = 10_000, 1000 + wire.MessageCost
+	m := NewMux(nil)
+	defer m.Close(epoch, errTestOver)
+	m.begin(epoch, 0)
+	m.handleLimits(0, 2*flows, 1<<24)
+	m.sendUsed = m.sendLimit
+	for i := range flows {
+		s, err := m.Open("", nil)
+		if err == nil {
+			_, err = s.TrySend(make([]byte, 1000+i%7))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.Append(epoch, 0, nil, 1171)
+	for range need - 1 {
+		m.handleLimits(m.sendLimit+1, 2*flows, 1<<24)
+		if m.sched.n > 0 {
+			t.Fatalf("%d flows look at %d bytes of credit, of which they need %d", m.sched.n, m.sendLimit-m.sendUsed, need)
+		}
+	}
+	m.handleLimits(m.sendLimit+1, 2*flows, 1<<24)
+	if m.Append(epoch, 0, nil, 1171); m.count.MessagesSent != 1 || len(m.sessionWait.flows) != flows-1 {
+		t.Errorf("%d messages begun, %d flows wait; want one that has what it needs and the others", m.count.MessagesSent,
+			len(m.sessionWait.flows))
+	}
+}
+
+// TestLargestMessageIsLearnedWhileWaiting tells a sender that its message is too large, but grants no credit for it.
+func TestLargestMessageIsLearnedWhileWaiting(t *testing.T) {
+	p := newPair(t, Config{}, Config{})
+	m, s := p.a.m, p.open(p.a, "", nil)
+	r := p.send1(s, make([]byte, 2<<20))
+	m.Append(p.now, 0, nil, 1171)
+	if !s.in(ofSession) {
+		t.Fatal("the message does not wait for credit")
+	}
+	m.handleLimits(0, 0, 1<<20)
+	m.Append(p.now, 0, nil, 1171)
+	m.Append(p.now, 0, nil, 1171)
+	var abandoned *AbandonedError
+	if err := r.Err(); !errors.As(err, &abandoned) || abandoned.Reason != FlowAborted || !errors.Is(err, ErrTooLarge) {
+		t.Errorf("the message: %v, want FlowAborted, ErrTooLarge", err)
 	}
 }

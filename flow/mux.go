@@ -84,6 +84,7 @@ type Mux struct {
 	sendLimit    uint64        // credit granted
 	sendReserved uint64        // credit that begun messages will still use
 	sessionWait  creditLine    // flows that wait for sendLimit to grow
+	sessionNeed  uint64        // what is left of it must be as much for any of them to go on
 	blocked      creditLine    // flows that wait for credit of their own
 	probeAt      time.Time     // when to remind the peer that we are blocked
 	probeEvery   time.Duration

@@ -175,7 +175,7 @@ func (m *Mux) credit(s *Sender, p *sendMsg) (n int, ok bool) {
 	// A message is begun only if the session's credit suffices for all of it and what other flows have begun. Else all
 	// of it might go into messages none of which can ever be completed. docs/PROTOCOL.md §Credit.
 	if m.sendUsed+m.sendReserved+size+wire.MessageCost > m.sendLimit {
-		m.await(s)
+		m.await(s, size+wire.MessageCost)
 		return 0, false
 	}
 	if left < wire.MessageCost || left == wire.MessageCost && size > 0 {

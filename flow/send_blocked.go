@@ -78,16 +78,23 @@ func (m *Mux) unblock(s *Sender) {
 	}
 }
 
-// await notes that s waits for credit of the session.
-func (m *Mux) await(s *Sender) {
+// await notes that s waits for as much credit of the session.
+func (m *Mux) await(s *Sender, need uint64) {
 	if m.sessionWait.add(s) {
+		if m.sessionNeed > need || len(m.sessionWait.flows) == 1 {
+			m.sessionNeed = need
+		}
 		m.traceBlocked(s, true, m.sendLimit)
 		m.startProbing()
 	}
 }
 
-// unblockSession lets flows go on that waited for credit of the session.
+// unblockSession lets flows go on that waited for credit of the session, if it suffices for any of them: a peer that
+// grants it by the byte must not have all of them looked at each time.
 func (m *Mux) unblockSession() {
+	if m.sendUsed+m.sendReserved+m.sessionNeed > m.sendLimit {
+		return
+	}
 	l := &m.sessionWait
 	for i, s := range l.flows {
 		l.flows[i], s.lineAt[ofSession] = nil, 0

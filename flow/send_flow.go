@@ -136,7 +136,10 @@ func (m *Mux) handleWindow(id, limit uint64) error {
 
 // handleLimits handles credit for all our flows.
 func (m *Mux) handleLimits(window, flows, message uint64) {
-	m.peerMaxMessage.Store(int64(max(1, min(message, 1<<30))))
+	if m.peerMaxMessage.CompareAndSwap(0, int64(max(1, min(message, 1<<30)))) { // it must not change
+		m.sessionNeed = 0 // who waits with a larger message waits in vain
+		m.unblockSession()
+	}
 	m.peerFlows = max(m.peerFlows, flows)
 	m.serveAwaiting()
 	if window > m.sendLimit {
