@@ -118,5 +118,6 @@
 // waits. The order within a flow is that of sending: a message with an early deadline does not overtake those before
 // it. What is queued in one session does not compete with other sessions of the endpoint. A message that was abandoned
 // after all of it had been sent may have arrived: the two ends can differ about that. Windows grow and never shrink.
-// NextReader needs a flow in order, and takes each gap that SetMaxWait passes for an abandoned part.
+// NextReader needs a flow in order, and takes each gap that SetMaxWait passes for an abandoned part. A message, or a
+// part of one, that was queued before the peer has told the largest it takes, and is larger, aborts its flow.
 package flow
