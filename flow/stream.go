@@ -24,7 +24,7 @@ const maxStreamMessage = 16 << 10
 // A deadline that passes makes Read and Write fail with an error that matches [context.DeadlineExceeded] and whose
 // Timeout method returns true. A Write that failed may have taken some of its bytes, whose number it returns.
 type Stream struct {
-	sender        *Sender
+	sender        *Sender // nil: nothing can be written
 	readDeadline  deadline
 	writeDeadline deadline
 
@@ -42,7 +42,8 @@ type Stream struct {
 }
 
 // NewStream returns the stream made of s and r. If r is nil it is the first answer to s, which Read waits for; s must
-// have been opened with Options.Returns of at least 1. The stream owns both.
+// have been opened with Options.Returns of at least 1. If s is nil the stream can only be read: Write fails with
+// [ErrClosed]. The stream owns both.
 func NewStream(s *Sender, r *Receiver) *Stream {
 	st := &Stream{sender: s, receiver: r, writeMu: make(chan struct{}, 1), readMu: make(chan struct{}, 1)}
 	st.readDeadline.set(time.Time{})
@@ -129,12 +130,16 @@ func (st *Stream) read(ctx context.Context, p []byte) (int, error) {
 
 // Write writes p. It blocks while the flow's send buffer is full.
 func (st *Stream) Write(p []byte) (int, error) {
+	if st.sender == nil {
+		return 0, ErrClosed
+	}
+	// Kept when the deadline moves, or another Write would get in between.
+	if err := st.writeDeadline.do(func(ctx context.Context) error { return acquire(ctx, st.writeMu) }); err != nil {
+		return 0, err
+	}
+	defer func() { <-st.writeMu }()
 	var n int
 	err := st.writeDeadline.do(func(ctx context.Context) error {
-		if err := acquire(ctx, st.writeMu); err != nil {
-			return err
-		}
-		defer func() { <-st.writeMu }()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -153,6 +158,9 @@ func (st *Stream) Write(p []byte) (int, error) {
 // CloseWrite ends the stream in this direction: the peer's Read returns io.EOF after what has been written. It does not
 // wait for that.
 func (st *Stream) CloseWrite() error {
+	if st.sender == nil {
+		return nil
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := st.sender.Close(ctx); err != nil && !errors.Is(err, context.Canceled) {
@@ -172,7 +180,9 @@ func (st *Stream) Close() error {
 	if was {
 		return nil
 	}
-	st.sender.RefuseReturns()
+	if st.sender != nil {
+		st.sender.RefuseReturns()
+	}
 	if r != nil {
 		r.Reject(0)
 	}

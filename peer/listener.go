@@ -62,8 +62,8 @@ func (s *Session) Listener(label string) (*Listener, error) {
 	return l, nil
 }
 
-// Accept waits for the next stream. It fails with an error that is [net.ErrClosed] after Close, and when what the
-// listener belongs to is closed.
+// Accept waits for the next stream. One whose session has ended meanwhile can still be read. It fails with an error that
+// is [net.ErrClosed] after Close, and when what the listener belongs to is closed and no stream is left.
 func (l *Listener) Accept() (net.Conn, error) {
 	st, err := l.AcceptStream(context.Background())
 	if err != nil {
@@ -74,15 +74,11 @@ func (l *Listener) Accept() (net.Conn, error) {
 
 // AcceptStream is Accept with a context that bounds the wait.
 func (l *Listener) AcceptStream(ctx context.Context) (*Stream, error) {
-	for {
-		next, err := l.next(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if st, err := next.s.answerStream(next.r); err == nil { // else its session is over
-			return st, nil
-		}
+	next, err := l.next(ctx)
+	if err != nil {
+		return nil, err
 	}
+	return next.s.answerStream(next.r), nil
 }
 
 func (l *Listener) next(ctx context.Context) (arrivedStream, error) {

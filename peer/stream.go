@@ -39,22 +39,20 @@ func (s *Session) OpenStream(label string) (*Stream, error) {
 	return &Stream{flow.NewStream(out, nil), s, label}, nil
 }
 
-// AcceptStream waits for the next stream that the peer has opened and that no [Listener] is for.
+// AcceptStream waits for the next stream that the peer has opened and that no [Listener] is for. When the session is
+// over, streams that have arrived are still returned, to be read only, before its error is.
 func (s *Session) AcceptStream(ctx context.Context) (*Stream, error) {
 	in, err := s.arrived.streams.accept(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return s.answerStream(in)
+	return s.answerStream(in), nil
 }
 
-// answerStream completes a stream of which the peer has opened its half.
-func (s *Session) answerStream(in *flow.Receiver) (*Stream, error) {
-	out, err := s.mux.Open(in.Label(), &flow.Options{Stream: true, Answers: in})
-	if err != nil {
-		return nil, err
-	}
-	return &Stream{flow.NewStream(out, in), s, in.Label()}, nil
+// answerStream completes a stream of which the peer has opened its half. If the session is over there is none but that.
+func (s *Session) answerStream(in *flow.Receiver) *Stream {
+	out, _ := s.mux.Open(in.Label(), &flow.Options{Stream: true, Answers: in})
+	return &Stream{flow.NewStream(out, in), s, in.Label()}
 }
 
 // Label returns the label that the stream was opened under.
