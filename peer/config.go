@@ -153,6 +153,8 @@ const (
 	defaultSessionCalls    = 256
 	defaultQueuedCalls     = 4096
 	defaultQueuedBytes     = 64 << 20
+
+	maxCalls = 1 << 29 // as good as no limit, and can be added up
 )
 
 // clone returns a copy of c with every default filled in.
@@ -184,13 +186,13 @@ func (c *Config) clone() (*Config, error) {
 	d.MaxSessions = positive(d.MaxSessions, defaultMaxSessions)
 	d.MaxHandshakes = positive(d.MaxHandshakes, defaultMaxHandshakes)
 	d.Backlog = positive(d.Backlog, defaultBacklog)
-	d.MaxConcurrentCalls = positive(d.MaxConcurrentCalls, defaultConcurrentCalls)
+	d.MaxConcurrentCalls = min(positive(d.MaxConcurrentCalls, defaultConcurrentCalls), maxCalls)
 	d.MaxSessionCalls = positive(d.MaxSessionCalls, defaultSessionCalls)
 	d.MaxQueuedBytes = positive(d.MaxQueuedBytes, defaultQueuedBytes)
 	if d.MaxQueuedCalls == 0 {
 		d.MaxQueuedCalls = defaultQueuedCalls
 	}
-	d.MaxQueuedCalls = max(d.MaxQueuedCalls, 0)
+	d.MaxQueuedCalls = max(0, min(d.MaxQueuedCalls, maxCalls))
 	if d.IdleTimeout == 0 {
 		d.IdleTimeout = defaultIdleTimeout
 	}

@@ -65,15 +65,14 @@ func watchCaller(ctx context.Context, in *flow.Receiver, stop context.CancelCaus
 func (c *handlerContext) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.real != nil:
-		return c.real.Err()
-	case c.over || c.in.Err() != nil:
-		return context.Canceled
-	case !c.deadline.IsZero() && !time.Now().Before(c.deadline):
-		return context.DeadlineExceeded
+	if c.real == nil {
+		late := !c.deadline.IsZero() && !time.Now().Before(c.deadline)
+		if !late && !c.over && c.in.Err() == nil {
+			return nil
+		}
+		c.make() // from now on the answer is the same, and package context can say why
 	}
-	return nil
+	return c.real.Err()
 }
 
 // Value has none of its own, but lets package context find what Done comes from.

@@ -50,13 +50,11 @@ func (s *Session) Close(ctx context.Context) error {
 }
 
 // Abort ends the session at once and tells the peer why, as far as one packet can. Messages not yet delivered are
-// abandoned. reason is for humans; at most 256 bytes of it arrive.
+// abandoned. reason is for humans; at most 256 bytes of it arrive. code must not exceed 2^62-1.
 func (s *Session) Abort(code Code, reason string) {
-	if len(reason) > wire.MaxCloseReason {
-		reason = reason[:wire.MaxCloseReason]
-	}
 	s.e.abandon(s) // the next dial starts another
-	s.post(func(now time.Time) { s.abort(now, &CloseError{Code: code, Reason: reason}) })
+	e := &CloseError{Code: min(code, wire.MaxVarint), Reason: reason}
+	s.post(func(now time.Time) { s.abort(now, e) })
 }
 
 func (s *Session) abort(now time.Time, e *CloseError) {
