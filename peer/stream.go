@@ -101,7 +101,7 @@ func (st *Stream) wrap(op string, err error) error {
 	switch {
 	case err == nil, errors.Is(err, io.EOF):
 		return err
-	case err == st.s.Err(): // which a deadline that was missed may have caused, but not the stream's
+	case errors.Is(err, st.s.Err()): // which a deadline that was missed may have caused, but not the stream's
 	case errors.Is(err, context.DeadlineExceeded):
 		err = os.ErrDeadlineExceeded
 	case errors.Is(err, flow.ErrClosed):

@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"time"
 
 	"google.golang.org/grpc"
@@ -22,8 +21,8 @@ type greet struct {
 	Timeout time.Duration `help:"Give up after so long." default:"1m"`
 }
 
-// run greets the first name in a call of its own, and then all of them on a stream.
-func (c *greet) run(ctx context.Context, n *node, stdout io.Writer) error {
+// Run greets the first name in a call of its own, and then all of them on a stream.
+func (c *greet) Run(ctx context.Context, n *node) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	ep, err := n.start(ctx)
@@ -48,7 +47,7 @@ func (c *greet) run(ctx context.Context, n *node, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "%s, says the greeter to %s\n", resp.GetText(), resp.GetPeer())
+	fmt.Printf("%s, says the greeter to %s\n", resp.GetText(), resp.GetPeer())
 
 	stream, err := client.Chat(ctx)
 	if err != nil {
@@ -62,7 +61,7 @@ func (c *greet) run(ctx context.Context, n *node, stdout io.Writer) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintln(stdout, resp.GetText())
+		fmt.Println(resp.GetText())
 	}
 	return stream.CloseSend()
 }

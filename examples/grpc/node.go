@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/seed-98f0d4c2/runnel/peer"
 	"github.com/seed-98f0d4c2/runnel/signaling"
@@ -72,7 +73,7 @@ func reach(ctx context.Context, ep *peer.Endpoint, target string) (peer.ID, erro
 
 // stop closes the endpoint in good order, but not for ever.
 func stop(ep *peer.Endpoint) {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	_ = ep.Close(ctx)
 }

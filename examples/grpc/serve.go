@@ -20,8 +20,8 @@ import (
 // serve is the command that serves the greeter.
 type serve struct{}
 
-// run serves until ctx ends.
-func (c *serve) run(ctx context.Context, n *node, stdout io.Writer) error {
+// Run serves until ctx ends.
+func (c *serve) Run(ctx context.Context, n *node) error {
 	ep, err := n.start(ctx)
 	if err != nil {
 		return err
@@ -35,9 +35,9 @@ func (c *serve) run(ctx context.Context, n *node, stdout io.Writer) error {
 	greeter.RegisterGreeterServer(srv, &service{})
 	context.AfterFunc(ctx, srv.Stop)
 
-	fmt.Fprintln(stdout, "serving", ep.ID())
+	fmt.Println("serving", ep.ID())
 	for _, addr := range ep.LocalAddrs() {
-		fmt.Fprintf(stdout, "address %s@%s\n", ep.ID(), addr)
+		fmt.Printf("address %s@%s\n", ep.ID(), addr)
 	}
 	if err := srv.Serve(l); ctx.Err() == nil {
 		return err

@@ -21,8 +21,8 @@ type fetch struct {
 	Timeout time.Duration `help:"Give up after so long." default:"1m"`
 }
 
-// run makes the request and writes the body of the answer to stdout.
-func (c *fetch) run(ctx context.Context, n *node, stdout, stderr io.Writer) error {
+// Run makes the request and writes the body of the answer to stdout.
+func (c *fetch) Run(ctx context.Context, n *node) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	ep, err := n.start(ctx)
@@ -55,7 +55,7 @@ func (c *fetch) run(ctx context.Context, n *node, stdout, stderr io.Writer) erro
 		return err
 	}
 	defer resp.Body.Close()
-	fmt.Fprintln(stderr, resp.Proto, resp.Status)
-	_, err = io.Copy(stdout, resp.Body)
+	fmt.Fprintln(os.Stderr, resp.Proto, resp.Status)
+	_, err = io.Copy(os.Stdout, resp.Body)
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http/httptest"
@@ -29,6 +30,7 @@ const asProgram = "RUNNEL_TEST_AS_PROGRAM"
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
+		return
 	}
 	os.Exit(m.Run())
 }
@@ -67,7 +69,7 @@ func startServer(t *testing.T, args ...string) (id, addr string) {
 	}
 	t.Cleanup(func() {
 		_ = cmd.Wait() // t.Context has ended
-		if code := cmd.ProcessState.ExitCode(); code != exitOK && runtime.GOOS != "windows" {
+		if code := cmd.ProcessState.ExitCode(); code != 0 && runtime.GOOS != "windows" {
 			t.Errorf("the server ended with code %d:\n%s", code, stderr.String())
 		}
 	})
@@ -167,26 +169,27 @@ func TestKnownAddress(t *testing.T) {
 }
 
 func TestWrongUse(t *testing.T) {
-	for _, args := range [][]string{{}, {"fetch", "x"}, {"serve", "--dir", "/does/not/exist"}, {"dance"}} {
-		var out, errs bytes.Buffer
-		if got := run(t.Context(), args, &out, &errs); got != exitUsage || errs.Len() == 0 {
-			t.Errorf("%q ends with %d and says %q, want %d and why", args, got, errs.String(), exitUsage)
-		}
-	}
-	var out, errs bytes.Buffer
-	if got := run(t.Context(), []string{"--help"}, &out, &errs); got != exitOK || out.Len() == 0 {
-		t.Errorf("--help ends with %d and prints %d bytes", got, out.Len())
-	}
-	if got := run(t.Context(), []string{"fetch", "nobody", "/"}, &out, &errs); got != exitRuntime {
-		t.Errorf("fetching from nobody ends with %d, want %d", got, exitRuntime)
-	}
 	key, err := signaling.GenerateKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	errs.Reset()
-	got := run(t.Context(), []string{"fetch", signaling.IDFromKey(key).String(), "/"}, &out, &errs)
-	if got != exitRuntime || !strings.Contains(errs.String(), "--rendezvous") {
-		t.Errorf("fetching from a peer without an address ends with %d, %q; want %d, and what is missing", got, errs.String(), exitRuntime)
+	for _, c := range []struct {
+		why  string // what must be said
+		args []string
+	}{
+		{"expected one of", nil},
+		{"expected \"<path>\"", []string{"fetch", "x"}},
+		{"/does/not/exist", []string{"serve", "--dir", "/does/not/exist"}},
+		{"dance", []string{"dance"}},
+		{"bad peer ID", []string{"fetch", "nobody", "/"}},
+		{"--rendezvous", []string{"fetch", signaling.IDFromKey(key).String(), "/"}}, // no address
+	} {
+		out, err := program(t, c.args...).CombinedOutput()
+		if _, failed := errors.AsType[*exec.ExitError](err); !failed || !bytes.Contains(out, []byte(c.why)) {
+			t.Errorf("%q ends with %v and says %q; want that it fails and says %q", c.args, err, out, c.why)
+		}
+	}
+	if out, err := program(t, "--help").Output(); err != nil || len(out) == 0 {
+		t.Errorf("--help prints %d bytes, %v", len(out), err)
 	}
 }

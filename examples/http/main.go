@@ -5,24 +5,14 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/alecthomas/kong"
 )
 
-const (
-	exitOK      = 0
-	exitRuntime = 1
-	exitUsage   = 2
-
-	label     = "http"          // of the streams that carry HTTP
-	closeTime = 5 * time.Second // for saying goodbye
-)
+const label = "http" // of the streams that carry HTTP
 
 // flags are the command line.
 type flags struct {
@@ -35,35 +25,8 @@ type flags struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
-
-// run is main without the process around it. It returns the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var f flags
-	exited := -1
-	parser, err := kong.New(&f, kong.Name("http"), kong.Description("HTTP between peers named by their public keys."),
-		kong.Writers(stdout, stderr), kong.Exit(func(code int) { exited = code }))
-	if err != nil {
-		fmt.Fprintln(stderr, "http:", err)
-		return exitRuntime
-	}
-	command, err := parser.Parse(args)
-	switch {
-	case exited >= 0:
-		return exited
-	case err != nil:
-		fmt.Fprintln(stderr, "http:", err)
-		return exitUsage
-	}
-	if command.Selected().Name == "serve" {
-		err = f.Serve.run(ctx, &f.node, stdout)
-	} else {
-		err = f.Fetch.run(ctx, &f.node, stdout, stderr)
-	}
-	if err != nil {
-		fmt.Fprintln(stderr, "http:", err)
-		return exitRuntime
-	}
-	return exitOK
+	command := kong.Parse(&f, kong.Name("http"), kong.Description("HTTP between peers named by their public keys."),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(&f.node))
+	command.FatalIfErrorf(command.Run())
 }

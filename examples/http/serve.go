@@ -16,8 +16,8 @@ type serve struct {
 	Dir string `help:"Directory to serve under /files/." default:"." type:"existingdir"`
 }
 
-// run serves until ctx ends.
-func (c *serve) run(ctx context.Context, n *node, stdout io.Writer) error {
+// Run serves until ctx ends.
+func (c *serve) Run(ctx context.Context, n *node) error {
 	ep, err := n.start(ctx)
 	if err != nil {
 		return err
@@ -30,9 +30,9 @@ func (c *serve) run(ctx context.Context, n *node, stdout io.Writer) error {
 	srv := &http.Server{Handler: c.handler(), Protocols: protocols(true, true)}
 	context.AfterFunc(ctx, func() { _ = srv.Close() })
 
-	fmt.Fprintln(stdout, "serving", ep.ID())
+	fmt.Println("serving", ep.ID())
 	for _, addr := range ep.LocalAddrs() {
-		fmt.Fprintf(stdout, "address %s@%s\n", ep.ID(), addr)
+		fmt.Printf("address %s@%s\n", ep.ID(), addr)
 	}
 	if err := srv.Serve(l); ctx.Err() == nil {
 		return err
