@@ -39,8 +39,8 @@ type CallOptions struct {
 // Without a deadline a call may take as long as the session lives.
 //
 // The handler is started at most once, when the whole request has arrived. An error is a [*CallError], which says whether
-// the handler may have been started; Call itself never tries again. A small call costs one round trip. Calls run side by side: one does not
-// wait for another, and they are handled in no particular order.
+// the handler may have been started; Call itself never tries again. A small call costs one round trip. Calls run side by
+// side: one does not wait for another, and they are handled in no particular order.
 func (s *Session) Call(ctx context.Context, method string, req []byte, o *CallOptions) ([]byte, error) {
 	c, err := s.openCall(ctx, method, o, false)
 	if err != nil {

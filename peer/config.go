@@ -22,7 +22,8 @@ import (
 )
 
 // A Config configures an [Endpoint]. The zero value is an endpoint with a fresh identity that no rendezvous knows of.
-// A Config must not be modified after it has been passed to [Listen].
+// A Config must not be modified after it has been passed to [Listen]. Where nothing else is said, a negative number
+// means the same as zero.
 type Config struct {
 	// Key is the identity. Its public half is the endpoint's ID. If nil, a fresh one is made, which nobody can link
 	// to an earlier session. See [signaling.LoadOrCreateKey].

@@ -105,8 +105,8 @@
 //
 // New addresses are not told to the peer of an established session. A peer that moves is followed as soon as one of
 // its packets arrives, which a NAT in front of the other may prevent; such a session, one whose two peers move at the
-// same time, and one that has no network for [Config.IdleTimeout] end and must be dialled again. Relays and STUN servers are used over IPv4 and IPv6, but
-// relayed addresses are IPv4. Packets have at most 1200 bytes on relayed paths. Session IDs and packet numbers are visible
-// on the wire, so that an observer can link the paths of one session. A [Conditioner] does not affect relays over TCP and
-// TLS, nor the rendezvous.
+// same time, and one that has no network for [Config.IdleTimeout] end and must be dialled again. Relays and STUN
+// servers are used over IPv4 and IPv6, but relayed addresses are IPv4. Packets have at most 1200 bytes on relayed
+// paths. Session IDs and packet numbers are visible on the wire, so that an observer can link the paths of one
+// session. A [Conditioner] does not affect relays over TCP and TLS, nor the rendezvous.
 package peer

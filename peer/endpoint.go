@@ -202,7 +202,7 @@ var errEndpointClosed = &CloseError{Code: CodeShutdown}
 // sockets and the relays and closes the Signaler. Handlers of calls see their context end, and are waited for until
 // ctx ends; so are writers of event logs, and a second more. When Close returns, no goroutine of the endpoint is left but
 // for handlers and writers that are still busy. Calling it again while it is at work waits for it, and hastens it when
-// the later ctx ends. A handler that calls it waits for itself until ctx ends.
+// the later ctx ends. A handler that calls it waits for itself until ctx ends. The error is always nil.
 func (e *Endpoint) Close(ctx context.Context) error {
 	e.mu.Lock()
 	first := !e.closed

@@ -20,7 +20,8 @@ var errReserved = errors.New(`peer: labels that begin with "runnel." are reserve
 
 // OpenFlow opens a flow to the peer under a label that tells the peer what it is for. It does not wait: the flow
 // comes to be at the peer with its first message, or at once if it is announced. A nil o means the zero Options.
-// Labels that begin with "runnel." are reserved.
+// Labels have at most [flow.MaxLabel] bytes; those that begin with "runnel." are reserved. It fails with
+// [flow.ErrTooLarge] or the error that ended the session. The flow must be ended with Close or Abort.
 func (s *Session) OpenFlow(label string, o *flow.Options) (*flow.Sender, error) {
 	if strings.HasPrefix(label, reservedPrefix) {
 		return nil, errReserved

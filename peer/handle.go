@@ -32,6 +32,8 @@ type StreamHandlerFunc func(ctx context.Context, st *HandlerStream) error
 // Handle makes fn the handler of calls of a method, by any peer that has a session with e. It replaces an earlier
 // handler of that method; a nil fn removes it. Calls of methods without a handler are answered [CallNotFound].
 //
+// Methods have names of at most [MaxMethod] bytes; nobody can call another.
+//
 // Handlers are best registered right after [Listen]: peers may call as soon as they have a session. Each call runs in
 // a goroutine of its own. [Config.MaxConcurrentCalls] and its neighbours bound how many; a call that has to wait for
 // another to end waits in line with its deadline running. Sessions need not be accepted for their calls to be

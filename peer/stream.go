@@ -16,7 +16,11 @@ import (
 )
 
 // A Stream is a reliable stream of bytes in both directions: a [net.Conn] made of two flows of a session. Its methods
-// may be called from multiple goroutines.
+// may be called from multiple goroutines; concurrent Writes are not interleaved.
+//
+// Errors other than [io.EOF] are [*net.OpError]s. In them is [os.ErrDeadlineExceeded] after a deadline, [net.ErrClosed]
+// after Close on this side, a [*flow.RejectedError] if the peer has closed or refused the stream, and otherwise why the
+// session ended.
 type Stream struct {
 	st    *flow.Stream
 	s     *Session
@@ -26,7 +30,8 @@ type Stream struct {
 var _ net.Conn = (*Stream)(nil)
 
 // OpenStream opens a stream to the peer under a label that tells the peer what it is for. It does not wait for the
-// peer to accept it. Labels that begin with "runnel." are reserved.
+// peer to accept it. Labels have at most [flow.MaxLabel] bytes; those that begin with "runnel." are reserved. It fails
+// with [flow.ErrTooLarge] or the error that ended the session. The stream must be closed.
 func (s *Session) OpenStream(label string) (*Stream, error) {
 	if strings.HasPrefix(label, reservedPrefix) {
 		return nil, errReserved
@@ -62,13 +67,14 @@ func (st *Stream) Label() string { return st.label }
 func (st *Stream) Session() *Session { return st.s }
 
 // Read reads up to len(p) bytes. It returns [io.EOF] after the peer has closed the stream, or its writing half, and
-// everything has been read.
+// everything has been read. It blocks until there is something.
 func (st *Stream) Read(p []byte) (int, error) {
 	n, err := st.st.Read(p)
 	return n, st.wrap("read", err)
 }
 
-// Write writes p. It blocks while the stream's send buffer is full.
+// Write writes p, which is copied. It blocks while the stream's send buffer is full. That it returns nil does not mean
+// that the peer has read it.
 func (st *Stream) Write(p []byte) (int, error) {
 	n, err := st.st.Write(p)
 	return n, st.wrap("write", err)
