@@ -4,9 +4,7 @@
 package peer_test
 
 import (
-	"bytes"
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"io"
 	"net"
@@ -16,11 +14,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/seed-98f0d4c2/runnel/flow"
 	"github.com/seed-98f0d4c2/runnel/mobility"
 	"github.com/seed-98f0d4c2/runnel/peer"
 	"github.com/seed-98f0d4c2/runnel/peer/peertest"
-	"github.com/seed-98f0d4c2/runnel/signaling"
 )
 
 // bubble runs f in virtual time.
@@ -57,43 +53,6 @@ func TestSessionKnowsItsPeer(t *testing.T) {
 		a, b := meet(t, alice, bob)
 		if a.Peer() != bob.ID() || b.Peer() != alice.ID() {
 			t.Errorf("peers are %v and %v, want %v and %v", a.Peer(), b.Peer(), bob.ID(), alice.ID())
-		}
-	})
-}
-
-func TestDialReturnsTheLiveSession(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		n := peertest.New(t, nil)
-		alice, bob := n.Endpoint(peertest.Public, nil), n.Endpoint(peertest.Public, nil)
-		a, b := meet(t, alice, bob)
-		again, err := alice.Dial(t.Context(), bob.ID())
-		if err != nil || again != a {
-			t.Errorf("second dial: %p, %v; want the first session %p", again, err, a)
-		}
-		back, err := bob.Dial(t.Context(), alice.ID())
-		if err != nil || back != b {
-			t.Errorf("dial back: %p, %v; want the accepted session %p", back, err, b)
-		}
-	})
-}
-
-func TestDialUnknownPeer(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		const oneWay = 20 * time.Millisecond
-		n := peertest.New(t, &peertest.Config{OneWay: oneWay})
-		alice := n.Endpoint(peertest.PortRestricted, nil)
-		_, key, _ := ed25519.GenerateKey(nil)
-		start := time.Now()
-		_, err := alice.Dial(t.Context(), signaling.IDFromKey(key))
-		if !errors.Is(err, peer.ErrNotFound) {
-			t.Errorf("error is %v, want ErrNotFound", err)
-		}
-		var de *peer.DialError
-		if !errors.As(err, &de) || de.Stage != peer.StageSignaling {
-			t.Errorf("error is %#v, want a DialError at the signaling stage", err)
-		}
-		if took := time.Since(start); took > 2*oneWay {
-			t.Errorf("took %v, want one round trip to the rendezvous, %v", took, 2*oneWay)
 		}
 	})
 }
@@ -166,141 +125,6 @@ func TestEndpointStats(t *testing.T) {
 	})
 }
 
-func TestDialNobodyAnswers(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		n := peertest.New(t, nil)
-		alice := n.Endpoint(peertest.Public, nil)
-		_, key, _ := ed25519.GenerateKey(nil)
-		mute := n.Hub().Join(signaling.IDFromKey(key)) // registered, but deaf
-		defer mute.Close()
-		_, err := alice.Dial(t.Context(), signaling.IDFromKey(key))
-		if !errors.Is(err, peer.ErrNoAnswer) {
-			t.Errorf("error is %v, want ErrNoAnswer", err)
-		}
-	})
-}
-
-func TestDialCancelled(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		n := peertest.New(t, &peertest.Config{OneWay: 50 * time.Millisecond})
-		alice, bob := n.Endpoint(peertest.Public, nil), n.Endpoint(peertest.Public, nil)
-		ctx, cancel := context.WithTimeout(t.Context(), 120*time.Millisecond)
-		defer cancel()
-		if _, err := alice.Dial(ctx, bob.ID()); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("error is %v, want the context's", err)
-		}
-		// The try is given up on both sides; the next one starts afresh and succeeds.
-		if _, err := alice.Dial(t.Context(), bob.ID()); err != nil {
-			t.Errorf("second dial: %v", err)
-		}
-	})
-}
-
-func TestDialUnreachable(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		n := peertest.New(t, &peertest.Config{NoRelay: true})
-		for _, patience := range []struct{ near, far time.Duration }{
-			{2 * time.Second, time.Second}, {time.Second, time.Second}, {time.Second, 2 * time.Second},
-		} { // whoever is the first to give up
-			h := n.Host(peertest.Public)
-			alice := n.Endpoint(peertest.Public, &peer.Config{HandshakeTimeout: patience.near})
-			bob := h.Endpoint(&peer.Config{HandshakeTimeout: patience.far})
-			h.SetDown(true) // the rendezvous still reaches bob
-			_, err := alice.Dial(t.Context(), bob.ID())
-			if !errors.Is(err, peer.ErrUnreachable) {
-				t.Errorf("with timeouts of %v and %v the error is %v, want ErrUnreachable", patience.near, patience.far, err)
-			}
-		}
-	})
-}
-
-func TestCloseDeliversEverything(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		a, b := pair(t)
-		f, err := a.OpenFlow("data", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := bytes.Repeat([]byte("runnel"), 100_000)
-		var receipt *flow.Receipt // read once a is done
-		go func() {
-			var err error
-			if receipt, err = f.Send(t.Context(), want); err != nil {
-				t.Error(err)
-			}
-			if err := a.Close(t.Context()); err != nil {
-				t.Errorf("close: %v", err)
-			}
-		}()
-		in, err := b.AcceptFlow(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := in.Recv(t.Context())
-		if err != nil || !bytes.Equal(m.Data, want) {
-			t.Fatalf("received %d bytes, %v; want %d", len(m.Data), err, len(want))
-		}
-		<-a.Done()
-		if err := receipt.Wait(t.Context()); err != nil {
-			t.Errorf("receipt: %v, want delivered", err)
-		}
-		<-b.Done()
-		var ce *peer.CloseError
-		if !errors.As(b.Err(), &ce) || !ce.Remote || ce.Code != peer.CodeClosed {
-			t.Errorf("peer's end: %v, want an orderly close by the peer", b.Err())
-		}
-		if !errors.Is(b.Err(), net.ErrClosed) {
-			t.Errorf("%v is not net.ErrClosed", b.Err())
-		}
-	})
-}
-
-func TestAbortTellsWhy(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		a, b := pair(t)
-		a.Abort(2001, "out of cheese")
-		<-b.Done()
-		var ce *peer.CloseError
-		if !errors.As(b.Err(), &ce) || ce.Code != 2001 || ce.Reason != "out of cheese" || !ce.Remote {
-			t.Errorf("peer's end: %#v", b.Err())
-		}
-		<-a.Done()
-		if !errors.As(a.Err(), &ce) || ce.Code != 2001 || ce.Remote {
-			t.Errorf("our end: %#v", a.Err())
-		}
-	})
-}
-
-// Whoever violates the protocol is told how (docs/PROTOCOL.md §9).
-func TestViolationsHaveCodes(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		chunk []byte
-		want  peer.Code
-	}{
-		{"unknown critical chunk", []byte{0x70, 0}, peer.CodeProtocol},
-		{"malformed body", []byte{0x04, 1, 0}, peer.CodeProtocol},
-		{"credit for a flow that was never opened", []byte{0x21, 2, 9, 9}, 0x4003},
-		{"acknowledgement of what was not sent", []byte{0x02, 4, 0x7f, 0xff, 0, 0}, 0x4004},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				a, b := pair(t)
-				a.SendChunk(tt.chunk)
-				<-a.Done()
-				<-b.Done()
-				var near, far *peer.CloseError
-				if !errors.As(b.Err(), &near) || near.Code != tt.want || near.Remote {
-					t.Errorf("the one that noticed: %v, want code %v", b.Err(), tt.want)
-				}
-				if !errors.As(a.Err(), &far) || far.Code != tt.want || !far.Remote {
-					t.Errorf("the one that did it: %v, want code %v from the peer", a.Err(), tt.want)
-				}
-			})
-		})
-	}
-}
-
 // A chunk that may be skipped is.
 func TestElectiveChunkIsSkipped(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -312,90 +136,6 @@ func TestElectiveChunkIsSkipped(t *testing.T) {
 		}
 		if got := b.Stats().UnknownChunks; got != 1 {
 			t.Errorf("%d chunks were skipped, want 1", got)
-		}
-	})
-}
-
-func TestBothCloseAtOnce(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		a, b := pair(t)
-		done := make(chan error, 2)
-		for _, s := range []*peer.Session{a, b} {
-			go func() { done <- s.Close(t.Context()) }()
-		}
-		for range 2 {
-			if err := <-done; err != nil {
-				t.Errorf("close: %v", err)
-			}
-		}
-	})
-}
-
-func TestSilentPeerEndsTheSession(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		n := peertest.New(t, &peertest.Config{NoRelay: true})
-		h := n.Host(peertest.Public)
-		a, _ := meet(t, n.Endpoint(peertest.Public, nil), h.Endpoint(nil))
-		h.SetDown(true)
-		start := time.Now()
-		<-a.Done()
-		if !errors.Is(a.Err(), peer.ErrIdle) {
-			t.Errorf("error is %v, want ErrIdle", a.Err())
-		}
-		if took := time.Since(start); took < 15*time.Second || took > 31*time.Second {
-			t.Errorf("took %v, want at most the idle timeout of 30s", took)
-		}
-	})
-}
-
-func TestIdleSessionLives(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		n := peertest.New(t, &peertest.Config{OneWay: 20 * time.Millisecond})
-		a, b := meet(t, n.Endpoint(peertest.PortRestricted, nil), n.Endpoint(peertest.PortRestricted, nil))
-		go echoSession(t.Context(), b)
-		before := a.Stats()
-		time.Sleep(10 * time.Minute)
-		after := a.Stats()
-		if err := a.Err(); err != nil {
-			t.Fatalf("session ended: %v", err)
-		}
-		if err := say(t.Context(), a, "still there?"); err != nil {
-			t.Fatal(err)
-		}
-		sent := after.PacketsSent - before.PacketsSent
-		t.Logf("%d packets sent in 10 idle minutes", sent)
-		if sent > 10*60/15*6 { // a ping or its answer, and a challenge and an answer on the relay that is kept warm
-			t.Errorf("an idle session sent %d packets in 10 minutes", sent)
-		}
-	})
-}
-
-func TestRestartedPeerSupersedes(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		n := peertest.New(t, &peertest.Config{OneWay: 10 * time.Millisecond})
-		bob := n.Endpoint(peertest.PortRestricted, nil)
-		_, key, _ := ed25519.GenerateKey(nil)
-		h := n.Host(peertest.PortRestricted)
-		old := h.Endpoint(&peer.Config{Key: key})
-		_, b := meet(t, old, bob)
-
-		// The process dies without a word, and starts again with the same key.
-		h.SetDown(true)
-		again := n.Host(peertest.PortRestricted).Endpoint(&peer.Config{Key: key})
-		time.Sleep(time.Second)
-		start := time.Now()
-		a2, b2 := meet(t, again, bob)
-		t.Logf("new session after %v", time.Since(start))
-		<-b.Done()
-		if !errors.Is(b.Err(), peer.ErrSuperseded) {
-			t.Errorf("old session ended with %v, want ErrSuperseded", b.Err())
-		}
-		go echoSession(t.Context(), b2)
-		if err := say(t.Context(), a2, "back"); err != nil {
-			t.Error(err)
-		}
-		if s, err := bob.Dial(t.Context(), again.ID()); err != nil || s != b2 {
-			t.Errorf("dial returns %p, %v; want the new session %p", s, err, b2)
 		}
 	})
 }
@@ -518,39 +258,6 @@ func TestStream(t *testing.T) {
 		got, err := io.ReadAll(c)
 		if err != nil || string(got) != strings.ToUpper(want) {
 			t.Errorf("read %d bytes, %v; want %d", len(got), err, len(want))
-		}
-	})
-}
-
-func TestDialKnownAddress(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		n := peertest.New(t, &peertest.Config{OneWay: 20 * time.Millisecond, NoRelay: true})
-		alice, bob := n.Endpoint(peertest.Symmetric, nil), n.Endpoint(peertest.Public, nil)
-		go echo(t.Context(), bob)
-		start := time.Now()
-		s, err := alice.DialTarget(t.Context(), peer.Target{ID: bob.ID(), Addrs: bob.LocalAddrs()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("ready after %v of 80ms round trips: %v", time.Since(start), s.Stats().Timeline)
-		if err := say(t.Context(), s, "no rendezvous"); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-func TestDialKnownAddressOfSomebodyElse(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		n := peertest.New(t, &peertest.Config{NoRelay: true})
-		alice, bob, carol := n.Endpoint(peertest.Public, nil), n.Endpoint(peertest.Public, nil), n.Endpoint(peertest.Public, nil)
-		_, err := alice.DialTarget(t.Context(), peer.Target{ID: carol.ID(), Addrs: bob.LocalAddrs()})
-		if !errors.Is(err, peer.ErrNoAnswer) {
-			t.Errorf("error is %v, want ErrNoAnswer: whoever is not dialled stays silent", err)
-		}
-		if _, err := alice.DialTarget(t.Context(), peer.Target{
-			ID: bob.ID(), Addrs: []netip.AddrPort{carol.LocalAddrs()[0], bob.LocalAddrs()[0]},
-		}); err != nil {
-			t.Errorf("one right address among wrong ones: %v", err)
 		}
 	})
 }
