@@ -19,7 +19,7 @@ const (
 // setQuiet says how quiet it is after a round. more says that the round has not done everything.
 func (s *Session) setQuiet(more bool) {
 	var q uint32
-	if !more && s.phase == phaseReady && s.at == nil && !s.watched { // the end of a setup takes its time
+	if !more && s.phase == phaseReady && !s.watched {
 		if !s.mux.Busy() {
 			q |= quietReceive
 			if s.mux.InFlight() == 0 {

@@ -186,7 +186,7 @@ func (s *Session) handleTimeouts(now time.Time) {
 		}
 	default:
 		if due(s.agentEnd) {
-			s.endSetup()
+			s.endSetupSoon()
 		}
 		if s.e.cfg.IdleTimeout > 0 && due(s.lastHeard.Add(s.e.cfg.IdleTimeout)) {
 			s.end(now, &CloseError{Code: CodeIdle}, true)

@@ -133,6 +133,6 @@ func (s *Session) switchPath(now time.Time, a mobility.Action) {
 		f(PathSwitched{now, from, dest, a.Why})
 	}
 	if to.Kind == mobility.Direct && s.phase == phaseReady {
-		s.endSetup()
+		s.endSetupSoon()
 	}
 }

@@ -97,6 +97,15 @@ func (s *Session) endSetup() {
 	s.at = nil
 }
 
+// endSetupSoon has the loop call endSetup, which waits for goroutines of the ICE agent: who does a round in a hurry must
+// not.
+func (s *Session) endSetupSoon() {
+	s.agentEnd = time.Time{}
+	if s.at != nil {
+		s.post(func(time.Time) { s.endSetup() })
+	}
+}
+
 // dropSetup ends the setup in hand, if any.
 func (s *Session) dropSetup() {
 	if s.at == nil {
