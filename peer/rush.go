@@ -36,6 +36,10 @@ func (s *Session) setQuiet(more bool) {
 func (s *Session) hurry() {
 	if s.quiet.Load()&quietSend == 0 || !s.rush() {
 		s.notify()
+		return
+	}
+	for _, sock := range s.e.socks {
+		sock.conn.Expect()
 	}
 }
 

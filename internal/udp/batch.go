@@ -37,6 +37,24 @@ var oobs = sync.Pool{New: func() any { return new([controlSize]byte) }}
 // cut. It blocks until something arrives or the Conn is closed; see [Temporary] for errors after which reading may go
 // on.
 func (c *Conn) ReadBatch(b []byte) (Batch, error) {
+	if c.vigil == nil {
+		return c.readBatch(b)
+	}
+	c.vigil.begin()
+	r, err := c.readBatch(b)
+	c.vigil.end()
+	return r, err
+}
+
+// Expect says that something has been sent that will be answered as soon as the peer can. When answers have come within
+// some microseconds lately, ReadBatch stays awake for that long. Any goroutine may call it.
+func (c *Conn) Expect() {
+	if c.vigil != nil && !c.vigil.spoken.Load() {
+		c.vigil.spoken.Store(true)
+	}
+}
+
+func (c *Conn) readBatch(b []byte) (Batch, error) {
 	if c.msgs == nil {
 		n, from, err := c.readFrom(b)
 		return Batch{N: n, Segment: n, From: from}, err

@@ -31,6 +31,8 @@ type Conn struct {
 	msgs messageConn  // nil if there is no use for control messages
 	v6   bool
 
+	vigil *vigil // nil: the reader always sleeps until something comes
+
 	// What the kernel does for us. It is found out when the socket is opened, and given up for good when the kernel
 	// turns out to refuse it.
 	segments atomic.Bool // sends trains (UDP_SEGMENT)
@@ -52,6 +54,7 @@ func New(pc net.PacketConn) *Conn {
 	if err != nil {
 		return c
 	}
+	c.vigil = newVigil(rc, readable)
 	var o offloads
 	_ = rc.Control(func(fd uintptr) {
 		dontFragment(fd, c.v6)

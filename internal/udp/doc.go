@@ -39,4 +39,6 @@
 //
 // Datagrams to or from different addresses take a system call each (there is no recvmmsg and no sendmmsg). macOS and
 // Windows move one datagram at a time and have no ECN marks here.
+//
+// A reader stays awake for an answer only on Linux, and in vain where both ends share a processor.
 package udp
