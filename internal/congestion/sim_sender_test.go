@@ -392,6 +392,7 @@ func (f *simSender) handleTimer(s *sim) {
 	case f.lossAt < 0 && f.inFlight > 0 && f.lastSent+f.pto() <= s.now:
 		f.backoff++
 		f.probes = 2
+		f.lastSent = s.now // also if there is nothing to probe with
 	}
 	f.send(s)
 }

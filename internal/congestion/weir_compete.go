@@ -13,11 +13,10 @@ const (
 	vainRounds = 6
 	vainTime   = 500 * time.Millisecond
 
-	// For rampTime, but after the first loss only while the queue is not as long as it gets, the window grows by rampPart
-	// in each round: a newcomer that makes the queue overflow leaves us far less than a fair share.
-	rampTime  = 2 * time.Second
-	rampPart  = 1.0 / 8
-	rampQueue = 0.9
+	// Until so many losses in a full queue, the window grows by rampPart in each round: a newcomer that makes the queue
+	// overflow leaves us far less than a fair share, and one that was there before us has all of it.
+	rampLosses = 2
+	rampPart   = 1.0 / 8
 
 	// fightBeta is what a loss leaves of the window.
 	fightBeta = 0.78
@@ -34,23 +33,28 @@ const (
 	trialMost  = 4 * time.Second
 	trialCalm  = time.Second // since the last loss, after which everybody has less in flight
 	trialCut   = 0.7         // of the window
+	trialMuch  = 0.55        // of all that is in flight: more than is ours
 	trialAlone = 0.94        // of the rate that is kept although less is in flight: nobody else took the room
+	trialSure  = 0.85        // likewise after the second cut
 )
 
 // weirFight is the state of competing.
 type weirFight struct {
 	curve    cubicCurve
-	recovery time.Time // losses of packets sent before belong to the reduction at that time
+	recovery time.Time // losses of packets sent before belong to the reduction at that time; zero: none yet
 	longest  peak      // queue, in seconds, over half seconds
 	began    time.Time
+	ramp     int       // losses until the window grows as usual
 
-	aloneAt  time.Time // when a trial last said that nobody else is there
 	trialAt  time.Time
 	trialGap time.Duration
-	window   float64 // before the trial
-	rate     float64 // before the trial
 	stage    trialStage
 	mark     uint64
+	window   float64       // before the trial
+	rate     float64       // likewise
+	rtt      time.Duration // likewise
+	again    bool          // nobody else has shown once
+	aloneAt  time.Time     // when that was the result of a trial
 }
 
 type trialStage uint8
@@ -65,7 +69,7 @@ const (
 func (c *weir) enterCompete(now time.Time, window float64) {
 	c.phase = weirCompete
 	c.window, c.ease = c.bound(max(window, c.window)), 0
-	c.compete = weirFight{began: now, trialGap: trialFirst, trialAt: nextTrial(now, trialFirst)}
+	c.compete = weirFight{began: now, ramp: rampLosses, trialGap: trialFirst, trialAt: nextTrial(now, trialFirst)}
 }
 
 // nextTrial returns when the clock next shows a multiple of gap, but not at once.
@@ -85,8 +89,8 @@ func (c *weir) fight(now time.Time, a *Ack, acked float64, ended bool) {
 	f := &c.compete
 	q := c.queue()
 	f.longest.add(uint64(now.Sub(f.began)/(500*time.Millisecond)), q.Seconds())
-	if q <= c.target()/2 {
-		c.leaveCompete()
+	if f.recovery.IsZero() && q <= c.target()/2 {
+		c.leaveCompete() // it was only a newcomer like us
 		return
 	}
 	if ended && a.Limited && !now.Before(f.trialAt) {
@@ -100,7 +104,7 @@ func (c *weir) fight(now time.Time, a *Ack, acked float64, ended bool) {
 		f.curve.skip(now)
 		return
 	}
-	if now.Sub(f.began) < rampTime && (f.recovery.IsZero() || q.Seconds() < rampQueue*f.longest.most()) {
+	if f.ramp > 0 {
 		c.window = c.bound(c.window + rampPart*acked)
 	}
 	c.window = c.bound(c.packet * f.curve.grow(now, c.window/c.packet, acked/c.packet, c.srtt))
@@ -125,16 +129,22 @@ func (c *weir) fightLoss(now time.Time, l *Loss) {
 // reduce multiplies the window by beta, as CUBIC does.
 func (c *weir) reduce(now time.Time, beta, inFlight float64) {
 	f := &c.compete
-	f.recovery = now
+	f.recovery, f.ramp = now, f.ramp-1
 	f.curve.reduce(c.window/c.packet, beta)
 	c.shrink(now, beta*c.window, inFlight)
 }
 
-// beginTrial takes half of what is in flight away, or as much as makes the queue.
+// beginTrial takes a part of what is in flight away, but not more than makes the queue.
 func (c *weir) beginTrial(a *Ack, q time.Duration) {
 	f := &c.compete
-	f.window, f.rate, f.stage = c.window, c.roundRate, trialEasing
 	c.phase = weirTrial
+	f.window, f.rate, f.rtt, f.again = c.window, c.roundRate, c.recent.least(), false
+	c.takeAway(a, q)
+}
+
+// takeAway makes the window smaller and waits for the effect.
+func (c *weir) takeAway(a *Ack, q time.Duration) {
+	c.compete.stage = trialEasing
 	c.window = c.bound(c.window * max(trialCut, 1.05*float64(c.rest())/float64(c.rest()+q)))
 	c.ease = float64(a.PriorInFlight)
 }
@@ -154,21 +164,43 @@ func (c *weir) try(now time.Time, a *Ack, ended bool) {
 		}
 	case trialMeasuring:
 		if ended {
-			c.endTrial(now, c.roundRate >= trialAlone*f.rate)
+			kept := trialAlone
+			if f.again {
+				kept = trialSure
+			}
+			c.endTrial(now, a, c.roundRate >= kept*f.rate)
 		}
 	}
 }
 
-func (c *weir) endTrial(now time.Time, alone bool) {
-	if alone {
-		c.compete.aloneAt = now
+// endTrial draws the conclusion. That nobody else is there has to show twice: once may fall into the moment in which the
+// other makes room because of a loss of his own. If more than half is ours, what the trial took stays away.
+func (c *weir) endTrial(now time.Time, a *Ack, alone bool) {
+	f := &c.compete
+	switch {
+	case alone && f.again:
+		f.aloneAt = now
 		c.leaveCompete()
 		return
+	case alone:
+		f.again = true
+		c.takeAway(a, c.queue())
+		return
+	case !f.again && c.trialShare() > trialMuch:
+		f.ramp = 0
+		f.curve.reduce(f.window/c.packet, c.window/f.window)
+	default:
+		c.window, c.ease = f.window, 0
+		f.curve.skip(now)
 	}
-	f := &c.compete
 	c.phase = weirCompete
-	c.window, c.ease = f.window, 0
-	f.curve.skip(now)
 	f.trialGap = min(2*f.trialGap, trialMost)
 	f.trialAt = nextTrial(now, f.trialGap)
+}
+
+// trialShare returns which part of all that was in flight before the trial was ours: the part by which the round trip
+// became shorter, of the part that we took away.
+func (c *weir) trialShare() float64 {
+	f := &c.compete
+	return (1 - float64(c.recent.least())/float64(f.rtt)) / (1 - c.window/f.window)
 }
