@@ -82,6 +82,8 @@ func TestViolationsHaveCodes(t *testing.T) {
 	}{
 		{"unknown critical chunk", []byte{0x70, 0}, peer.CodeProtocol},
 		{"malformed body", []byte{0x04, 1, 0}, peer.CodeProtocol},
+		{"ping with a body", []byte{0x01, 1, 0}, peer.CodeProtocol},
+		{"yield with a body", []byte{0x09, 1, 0}, peer.CodeProtocol},
 		{"credit for a flow that was never opened", []byte{0x21, 2, 9, 9}, 0x4003},
 		{"acknowledgement of what was not sent", []byte{0x02, 4, 0x7f, 0xff, 0, 0}, 0x4004},
 	} {

@@ -143,9 +143,14 @@ func (s *Session) handlePayload(now time.Time, pn uint64, payload []byte, from *
 
 func (s *Session) handleChunk(now time.Time, t wire.ChunkType, body []byte, k mobility.Key) error {
 	switch t {
-	case wire.ChunkPing, wire.ChunkCloseAck:
+	case wire.ChunkCloseAck:
 		return nil
+	case wire.ChunkPing:
+		return wire.ParseInts(body) // must be empty
 	case wire.ChunkYield:
+		if err := wire.ParseInts(body); err != nil {
+			return err
+		}
 		s.mux.SetYield(now.Add(yieldTime))
 	case wire.ChunkPathChallenge:
 		data, err := wire.ParsePathData(body)

@@ -115,6 +115,11 @@ func TestParseFlowData(t *testing.T) {
 			t.Errorf("ParseFlowData(%q) succeeded", bad)
 		}
 	}
+	for _, typ := range []ChunkType{0x14, 0x16} { // parts that do not end
+		if _, err := ParseFlowData(typ, []byte("\x01\x02\x03x")); !errors.Is(err, ErrMalformed) {
+			t.Errorf("ParseFlowData of type %#02x: %v, want ErrMalformed", uint8(typ), err)
+		}
+	}
 }
 
 func TestParseFlowOpenOptions(t *testing.T) {

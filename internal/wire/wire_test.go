@@ -90,6 +90,7 @@ func TestHeaderGolden(t *testing.T) {
 	}{
 		{"header-pn2", false, 7, 6, Header{sid, false, 7, 2, 11}},
 		{"header-phase", true, 0x1234, 0x1134, Header{sid, true, 0x1234, 2, 11}},
+		{"header-pn3", false, 0x1abcdef, 0x1abcdef - 0x10000, Header{sid, false, 0xabcdef, 3, 12}},
 		{"header-pn4", false, 0x1100abcdef, 0x10f0000000, Header{sid, false, 0x00abcdef, 4, 13}},
 	} {
 		got := AppendHeader(nil, sid, test.phase, test.pn, test.largest)
@@ -242,6 +243,8 @@ func TestSessionChunksGolden(t *testing.T) {
 		{"ping", AppendChunk(nil, ChunkPing, nil)},
 		{"ack-one", ack(Ack{Ranges: []AckRange{{5, 6}}})},
 		{"ack-ranges", ack(Ack{Delay: 64 * time.Millisecond, Ranges: []AckRange{{97, 101}, {94, 95}, {78, 84}}})},
+		{"ack-ecn", ack(Ack{HasECN: true, ECN: ECNCounts{70, 1, 20_000}, Ranges: []AckRange{{5, 6}, {0, 2}}})},
+		{"yield", AppendChunk(nil, ChunkYield, nil)},
 		{"path-challenge", AppendPathChallenge(nil, data)},
 		{"path-response", AppendPathResponse(nil, data)},
 		{"close", AppendClose(nil, Close{Code: 7, Reason: "bye!"})},
