@@ -111,6 +111,23 @@ func TestRejectAtOnce(t *testing.T) {
 	p.wantNoLeak()
 }
 
+// TestErrorsNameCodes: an application finds its own numbers in errors, and the protocol's with their meaning.
+func TestErrorsNameCodes(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{&RejectedError{404}, "flow: rejected by the peer with code 404"},
+		{&RejectedError{0x4084}, "flow: rejected by the peer with code 0x4084, flow not wanted"},
+		{&AbortedError{7}, "flow: aborted by the peer with code 7"},
+		{&AbortedError{0x4083}, "flow: aborted by the peer with code 0x4083, message cut off"},
+	} {
+		if got := test.err.Error(); got != test.want {
+			t.Errorf("%#v: %q, want %q", test.err, got, test.want)
+		}
+	}
+}
+
 // TestAbort aborts a flow in all phases of its life.
 func TestAbort(t *testing.T) {
 	t.Run("unsent", func(t *testing.T) {

@@ -6,6 +6,8 @@ package flow
 import (
 	"errors"
 	"fmt"
+
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
 var (
@@ -33,13 +35,13 @@ var (
 type RejectedError struct {
 	// Code is the peer application's, or, from 0x4080 on, one with which the protocol itself refuses a flow: 0x4080
 	// a message is too large for the peer, 0x4081 the flow asks for something the peer does not know, 0x4082 the
-	// flow answers one that is not there.
+	// flow answers one that is not there, 0x4084 nobody takes flows of this kind, or too many wait.
 	Code uint64
 }
 
 // Error names the code.
 func (e *RejectedError) Error() string {
-	return fmt.Sprintf("flow: rejected by the peer with code %#x", e.Code)
+	return "flow: rejected by the peer with " + codeText(e.Code)
 }
 
 // An AbortedError reports that the peer's [Sender.Abort] ended a flow. Code is the peer application's, or 0x4083 if a
@@ -48,5 +50,13 @@ type AbortedError struct{ Code uint64 }
 
 // Error names the code.
 func (e *AbortedError) Error() string {
-	return fmt.Sprintf("flow: aborted by the peer with code %#x", e.Code)
+	return "flow: aborted by the peer with " + codeText(e.Code)
+}
+
+// codeText describes a code: an application's is a number, the protocol's have names.
+func codeText(code uint64) string {
+	if c := wire.Code(code); c >= wire.CodeProtocolFirst && c <= wire.CodeProtocolLast {
+		return fmt.Sprintf("code %#x, %v", code, c)
+	}
+	return fmt.Sprintf("code %d", code)
 }

@@ -28,10 +28,10 @@ type SenderStats struct {
 }
 
 // QueueAge returns how long the oldest message has been waiting of which nothing has been sent.
-func (st *SenderStats) QueueAge(now time.Time) time.Duration { return age(now, st.QueuedSince) }
+func (st SenderStats) QueueAge(now time.Time) time.Duration { return age(now, st.QueuedSince) }
 
 // UnackedAge returns how long the oldest message has been waiting whose fate is open.
-func (st *SenderStats) UnackedAge(now time.Time) time.Duration { return age(now, st.UnackedSince) }
+func (st SenderStats) UnackedAge(now time.Time) time.Duration { return age(now, st.UnackedSince) }
 
 func age(now, since time.Time) time.Duration {
 	if since.IsZero() {
@@ -41,7 +41,7 @@ func age(now, since time.Time) time.Duration {
 }
 
 // AllAbandoned returns how many messages were abandoned.
-func (st *SenderStats) AllAbandoned() (n uint64) {
+func (st SenderStats) AllAbandoned() (n uint64) {
 	for _, k := range st.Abandoned {
 		n += k
 	}
