@@ -182,8 +182,8 @@ func TestSetPriority(t *testing.T) {
 	flows[0].SetPriority(Background)
 	sh.reset()
 	p.until(time.Second, "a packet", func() bool { return sh.packets > 4 })
-	if sh.first[1] < 3 {
-		t.Errorf("the next packets are of %v, want flow 1", sh.trace)
+	if sh.trace[0] != 1 || sh.first[0] > 1 { // which the guard against starvation may let ahead once
+		t.Errorf("the next packets are of %v, want flow 1 from the first on", sh.trace)
 	}
 	for range 50 {
 		turn()
