@@ -31,11 +31,11 @@ const (
 
 // A Session is a secure association with one peer, named by the peer's key and not by an address, which it outlives.
 // Its methods may be called from multiple goroutines.
-//
-// Its loop, a goroutine of its own, owns all state but what is said to be guarded otherwise; everyone else posts work to
-// it. Somebody who has a little to do for it may do that himself while the loop sleeps (rush.go); so the loop is whoever
-// holds own.
 type Session struct {
+	// The loop, a goroutine of its own, owns all state but what is said to be guarded otherwise; everyone else posts work
+	// to it. Somebody who has a little to do for it may do that himself while the loop sleeps (rush.go); so the loop is
+	// whoever holds own.
+
 	e   *Endpoint
 	id  ID
 	log *slog.Logger

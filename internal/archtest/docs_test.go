@@ -142,6 +142,32 @@ func checkLinks(t *tree) []finding {
 	return out
 }
 
+var testName = regexp.MustCompile("`((?:Test|Fuzz|Example)[A-Z][A-Za-z0-9_]*)`")
+
+// checkTests finds tests that Markdown files name and nobody has written.
+func checkTests(t *tree) []finding {
+	written := map[string]bool{}
+	for _, f := range t.files {
+		for _, d := range f.syntax.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && f.test && fn.Recv == nil {
+				written[fn.Name.Name] = true
+			}
+		}
+	}
+	var out []finding
+	for _, name := range slices.Sorted(maps.Keys(t.text)) {
+		if !strings.HasSuffix(name, ".md") || inTestdata(name) {
+			continue
+		}
+		for _, m := range testName.FindAllStringSubmatch(t.text[name], -1) {
+			if !written[m[1]] {
+				out = append(out, findingf(name, "there is no test %s", m[1]))
+			}
+		}
+	}
+	return out
+}
+
 // exists reports whether the tree has a file or directory of that name.
 func (t *tree) exists(name string) bool {
 	if _, ok := t.text[name]; ok || name == "." {

@@ -28,6 +28,7 @@ var rules = []rule{
 	{"length", checkLength},
 	{"outside", checkOutside},
 	{"links", checkLinks},
+	{"tests", checkTests},
 }
 
 // finding is a place where a rule is broken, or, as a warning, nearly so.

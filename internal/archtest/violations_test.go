@@ -154,6 +154,7 @@ var violations = []struct {
 	{"outside", "in code", map[string]string{"flow/x.go": goSrc("package flow", "", "// ../"+"shared/x")}, "line 6 mentions"},
 	{"links", "gone", map[string]string{"docs/WIRE.md": "[a](nowhere.md)\n"}, `link "nowhere.md" leads nowhere`},
 	{"links", "by reference", map[string]string{"README.md": "[a][b]\n\n[b]: docs/gone.md\n"}, `link "docs/gone.md"`},
+	{"tests", "gone", map[string]string{"docs/more.md": "proven by `TestGone`\n"}, "there is no test TestGone"},
 	{"links", "from the root", map[string]string{"README.md": "[a](more.md#top)\n"}, `link "more.md#top"`},
 }
 
