@@ -59,8 +59,8 @@ func (m *meter) during(from, to time.Time) (rate float64, p95 time.Duration) {
 	return rate / to.Sub(from).Seconds(), p95
 }
 
-// Bulk from one peer makes room for time-critical data from another, within a second, on a downlink that neither of them
-// can see the other at; and takes it back when that ends. Where nobody asks for it, because the two go to different
+// Bulk from two peers makes room for time-critical data from another, within a second, on a downlink that none of them
+// can see the others at; and takes it back when that ends. Where nobody asks for it, because the two go to different
 // endpoints behind the same downlink, it does not. RFC 7016 §3.5.2.1.
 func TestBulkMakesRoomOnTheDownlink(t *testing.T) {
 	const capacity = 4e6
@@ -72,15 +72,19 @@ func TestBulkMakesRoomOnTheDownlink(t *testing.T) {
 		if !asked {
 			c = host.Endpoint(nil)
 		}
-		bulkEnd, bulk := meet(t, c, n.Endpoint(peertest.Public, nil))
 		videoEnd, video := meet(t, b, n.Endpoint(peertest.Public, nil))
 		host.Condition(peer.Conditions{}, peer.Conditions{Bandwidth: capacity, QueueDelay: 200 * time.Millisecond})
 		var gotBulk, gotVideo meter
-		go gotBulk.read(t, bulkEnd)
 		go gotVideo.read(t, videoEnd)
-		file, err := bulk.OpenFlow("file", &flow.Options{Priority: flow.Bulk, SendBuffer: 200_000})
-		if err != nil {
-			t.Fatal(err)
+		var files []*flow.Sender
+		for range 2 {
+			bulkEnd, bulk := meet(t, c, n.Endpoint(peertest.Public, nil))
+			file, err := bulk.OpenFlow("file", &flow.Options{Priority: flow.Bulk, SendBuffer: 100_000})
+			if err != nil {
+				t.Fatal(err)
+			}
+			files = append(files, file)
+			go gotBulk.read(t, bulkEnd)
 		}
 		call, err := video.OpenFlow("video", &flow.Options{Priority: flow.Urgent, FinishWithin: time.Second})
 		if err != nil {
@@ -97,7 +101,7 @@ func TestBulkMakesRoomOnTheDownlink(t *testing.T) {
 		work := func(d time.Duration, talk bool) (from, to time.Time) {
 			from = time.Now()
 			for range d / tick {
-				for range 2 { // twice what the downlink carries
+				for _, file := range files { // twice what the downlink carries
 					send(file, 10_000)
 				}
 				if talk {
@@ -118,42 +122,27 @@ func TestBulkMakesRoomOnTheDownlink(t *testing.T) {
 		after, _ = gotBulk.during(work(time.Second, false))
 		return before, during, after, got / (5000 * 8 / tick.Seconds()), late
 	}
-	runs := 3 // one by itself may be lucky, or not
-	if testing.Short() {
-		runs = 1
-	}
-	var asked, notAsked time.Duration
-	for range runs {
-		bubble(t, func(t *testing.T) {
-			before, during, after, need, late := measure(t, true)
-			asked += late
-			t.Logf("bulk %.2f, then %.2f, then %.2f Mbit/s; video %.3f of its need, p95 %v", before/1e6, during/1e6, after/1e6, need, late)
-			if before < 0.85*capacity {
-				t.Errorf("%.0f bit/s of bulk alone, want most of %.0f", before, capacity)
-			}
-			if during > 0.6*before || during < 0.01*capacity {
-				t.Errorf("%.0f bit/s of bulk from a second after time-critical data began, want about half, and something", during)
-			}
-			if need < 0.9 || late > 400*time.Millisecond {
-				t.Errorf("%.3f of the time-critical data arrives, 95 in 100 within %v; want 0.9 and 400ms", need, late)
-			}
-			if after < 0.8*capacity {
-				t.Errorf("%.0f bit/s of bulk three seconds after it ended, want most of %.0f again", after, capacity)
-			}
-		})
-	}
-	if testing.Short() {
-		return
-	}
-	for range runs {
-		bubble(t, func(t *testing.T) {
-			_, during, _, need, late := measure(t, false)
-			notAsked += late
-			t.Logf("nobody asks: bulk %.2f Mbit/s; video %.3f of its need, p95 %v", during/1e6, need, late)
-		})
-	}
-	if notAsked < asked*3/2 {
-		t.Errorf("time-critical data is there within %v where nobody asks for room, within %v where somebody does: no gain",
-			notAsked/time.Duration(runs), asked/time.Duration(runs))
-	}
+	bubble(t, func(t *testing.T) {
+		before, during, after, need, late := measure(t, true)
+		t.Logf("bulk %.2f, then %.2f, then %.2f Mbit/s; video %.3f of its need, p95 %v", before/1e6, during/1e6, after/1e6, need, late)
+		if before < 0.85*capacity {
+			t.Errorf("%.0f bit/s of bulk alone, want most of %.0f", before, capacity)
+		}
+		if during > 0.6*before || during < 0.05*capacity {
+			t.Errorf("%.0f bit/s of bulk from a second after time-critical data began, want about half at most, and something", during)
+		}
+		if need < 0.9 || late > 250*time.Millisecond {
+			t.Errorf("%.3f of the time-critical data arrives, 95 in 100 within %v; want 0.9 and 250ms", need, late)
+		}
+		if after < 0.8*capacity {
+			t.Errorf("%.0f bit/s of bulk three seconds after it ended, want most of %.0f again", after, capacity)
+		}
+	})
+	bubble(t, func(t *testing.T) {
+		_, during, _, need, late := measure(t, false)
+		t.Logf("nobody asks: bulk %.2f Mbit/s; video %.3f of its need, p95 %v", during/1e6, need, late)
+		if late < 300*time.Millisecond {
+			t.Errorf("%.3f of the time-critical data arrives, 95 in 100 within %v, though nobody asks for room: nothing is proven", need, late)
+		}
+	})
 }

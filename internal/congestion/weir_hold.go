@@ -9,12 +9,13 @@ import (
 )
 
 const (
-	// The queue above which a cut comes, and that when yielding; but at least two packets' time at the path's capacity,
-	// below which there is nothing to measure. It is the same for everybody else: whoever cuts later takes the room of
-	// those who cut first.
+	// The queue above which a cut comes, but at least two packets' time at the path's capacity, below which there is
+	// nothing to measure. It is the same for everybody else: whoever cuts later takes the room of those who cut first.
+	// So whoever yields cuts at less; far less on slow paths, as each of several knows only its own part of the capacity.
 	holdQueue      = 5 * time.Millisecond
-	holdQueueYield = 2 * time.Millisecond
 	holdPackets    = 2
+	yieldQueue     = 2 * time.Millisecond
+	yieldPackets   = 0.5
 	holdPacketsMax = 25 * time.Millisecond
 
 	// cutMargin is what is left of the window after the queue has been taken off it, so that the queue empties
@@ -65,12 +66,12 @@ func (h *weirHold) reset() { *h = weirHold{step: 1} }
 
 // target returns the queue above which a cut comes.
 func (c *weir) target() time.Duration {
-	t := holdQueue
+	t, packets := holdQueue, float64(holdPackets)
 	if c.yielding() {
-		t = holdQueueYield
+		t, packets = yieldQueue, yieldPackets
 	}
 	if c.capacity.most() > 0 {
-		t = max(t, min(time.Duration(holdPackets*c.packet/c.capacity.most()*float64(time.Second)), holdPacketsMax))
+		t = max(t, min(time.Duration(packets*c.packet/c.capacity.most()*float64(time.Second)), holdPacketsMax))
 	}
 	return t
 }
