@@ -44,7 +44,7 @@ func post(t *testing.T, s *peer.Session) *mailbag {
 		}
 	}
 	send("small", 10, 100)
-	send("unread", 20, 50_000)
+	send("unread", 20, 20_000)
 	send("patient", 5, 1000, flow.FinishWithin(time.Hour), flow.After(b.receipts[len(b.receipts)-1]))
 	return b
 }

@@ -138,6 +138,9 @@ func TestBulkMakesRoomOnTheDownlink(t *testing.T) {
 			t.Errorf("%.0f bit/s of bulk three seconds after it ended, want most of %.0f again", after, capacity)
 		}
 	})
+	if testing.Short() {
+		return
+	}
 	bubble(t, func(t *testing.T) {
 		_, during, _, need, late := measure(t, false)
 		t.Logf("nobody asks: bulk %.2f Mbit/s; video %.3f of its need, p95 %v", during/1e6, need, late)
