@@ -33,8 +33,10 @@
 //
 // If cuts do not let the queue out, somebody else fills it. The weir then competes: its window follows CUBIC's curve,
 // and losses with a full queue make it smaller. When the clock shows a multiple of two, later of four seconds, it sends
-// less for three round trips; if its rate does not suffer, nobody else took the room, and it cruises again. As clocks
-// agree roughly, several weirs that each took the other for TCP find out together.
+// less for three round trips, and again if its rate does not suffer; if it still does not, nobody else took the room,
+// and it cruises again. As clocks agree roughly, several weirs that each took the other for TCP find out together. If the
+// round trip shrinks by more than half of the part that was taken away, more than half of the queue was ours, and it
+// stays away.
 //
 // Loss is counted over 200 packets. What does not go away when less is sent is how the path is; what exceeds twice the
 // least of recent counts by five percent is congestion, with or without a queue.

@@ -13,14 +13,14 @@ import (
 // window down in proportion to what is delivered (RFC 6937).
 type kernelCUBIC struct {
 	cubic
-	packet            float64
-	ease              float64 // what may be in flight on the way down
-	lost              bool    // ever
-	roundEnd          uint64
-	roundBegan        time.Time
-	lastAck           time.Time
-	samples           int
-	least, base, last time.Duration
+	packet      float64
+	ease        float64 // what may be in flight on the way down
+	lost        bool    // ever
+	roundEnd    uint64
+	roundBegan  time.Time
+	lastAck     time.Time
+	samples     int
+	least, base time.Duration
 }
 
 func newKernelCUBIC() Controller {

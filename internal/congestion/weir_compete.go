@@ -44,7 +44,7 @@ type weirFight struct {
 	recovery time.Time // losses of packets sent before belong to the reduction at that time; zero: none yet
 	longest  peak      // queue, in seconds, over half seconds
 	began    time.Time
-	ramp     int       // losses until the window grows as usual
+	ramp     int // losses until the window grows as usual
 
 	trialAt  time.Time
 	trialGap time.Duration
