@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-98f0d4c2/runnel/internal/recovery"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
@@ -208,7 +207,7 @@ func TestSilentPeerIsBounded(t *testing.T) {
 			f.m.HandleTimeout(now)
 		}
 	}
-	if n := f.m.loss.Tracked(); n > recovery.MaxTracked || f.m.acks.Ranges() > wire.MaxAckRanges {
+	if n := f.m.loss.Tracked(); n > 2048 || f.m.acks.Ranges() > wire.MaxAckRanges {
 		t.Errorf("%d packets and %d ranges remembered", n, f.m.acks.Ranges())
 	}
 }

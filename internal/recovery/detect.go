@@ -15,20 +15,23 @@ func (t *Tracker[T]) detect() {
 	p := &t.path
 	delay := p.reorder.delay(p.rtt.reference())
 	persistent := false
-	for pn := t.sent.base; pn < t.sent.end() && int64(pn) <= t.largestAcked; pn++ {
-		s := t.sent.at(pn)
+	for i := range t.sent.n {
+		s := t.sent.at(i)
+		if int64(s.pn) > t.largestAcked {
+			break
+		}
 		if s.state != slotInFlight {
 			if s.state == slotAcked {
-				p.bad.arrived(pn)
+				p.bad.arrived(s.pn)
 			}
 			continue
 		}
-		byNumber := uint64(t.largestAcked)-pn >= p.reorder.packets
+		byNumber := uint64(t.largestAcked)-s.pn >= p.reorder.packets
 		if !byNumber && s.at+delay > t.now {
 			t.lossAt = s.at + delay // what follows was sent later
 			break
 		}
-		persistent = t.lose(pn, s, !byNumber) || persistent
+		persistent = t.lose(s, !byNumber) || persistent
 	}
 	t.reportLoss()
 	if persistent {
@@ -40,13 +43,13 @@ func (t *Tracker[T]) detect() {
 
 // lose settles a packet that did not arrive and reports whether congestion is persistent. Losses are found in ascending
 // order.
-func (t *Tracker[T]) lose(pn uint64, s *packet[T], byTime bool) (persistent bool) {
+func (t *Tracker[T]) lose(s *packet[T], byTime bool) (persistent bool) {
 	if s.state != slotInFlight {
 		return false
 	}
 	s.state = slotLost
-	t.traceLost(pn, s)
-	p, size := &t.path, int(s.size)
+	t.traceLost(s)
+	p, pn, size := &t.path, s.pn, int(s.size)
 	onPath := pn >= p.start
 	if onPath && s.flags&flagMarked != 0 {
 		p.ecn.packetLost()
@@ -74,15 +77,14 @@ func (t *Tracker[T]) lose(pn uint64, s *packet[T], byTime bool) (persistent bool
 		t.fate(pn, s.items, fate)
 	}
 	if s.flags&flagEliciting != 0 {
-		l := t.lost.push()
-		l.items, s.items = s.items, l.items[:0]
-		l.pn, l.at, l.lostAt, l.size, l.byTime, l.gone, l.episode = pn, s.at, t.now, s.size, byTime, false, 0
+		l := lostPacket[T]{pn: pn, at: s.at, lostAt: t.now, items: s.items, size: s.size, byTime: byTime}
 		if onPath {
 			l.episode = p.episode.id
 		}
+		t.lost.push(l, &t.spare)
+		s.items = nil
 	}
-	clear(s.items)
-	s.items = s.items[:0]
+	t.release(s)
 	return persistent
 }
 
@@ -165,15 +167,15 @@ func (t *Tracker[T]) HandleTimeout(now time.Time) {
 func (t *Tracker[T]) grantProbes() {
 	t.probes = probesPerPTO
 	n := 0
-	for pn := t.sent.base; pn < t.sent.end() && n < probesPerPTO; pn++ {
-		s := t.sent.at(pn)
+	for i := 0; i < t.sent.n && n < probesPerPTO; i++ {
+		s := t.sent.at(i)
 		if s.state != slotInFlight || s.flags&(flagEliciting|flagRepeated) != flagEliciting {
 			continue
 		}
 		n++
 		s.flags |= flagRepeated
 		if t.fate != nil && len(s.items) > 0 {
-			t.fate(pn, s.items, Repeat)
+			t.fate(s.pn, s.items, Repeat)
 		}
 	}
 }

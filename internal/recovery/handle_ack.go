@@ -76,22 +76,26 @@ func (t *Tracker[T]) HandleAck(now time.Time, a *wire.Ack) error {
 
 // walk settles the packets newly acknowledged, newest first.
 func (t *Tracker[T]) walk(a *wire.Ack, n *newlyAcked[T]) {
-	base, end := t.sent.base, t.sent.end()
 	for _, r := range a.Ranges {
-		if r.End <= base {
+		i := t.sent.find(r.End)
+		if i == 0 {
 			return
 		}
-		for pn := min(r.End, end); pn > max(r.Start, base); pn-- {
-			if s := t.sent.at(pn - 1); s.state == slotInFlight {
-				t.acked(pn-1, s, n)
+		for i--; i >= 0; i-- {
+			s := t.sent.at(i)
+			if s.pn < r.Start {
+				break
+			}
+			if s.state == slotInFlight {
+				t.acked(s, n)
 			}
 		}
 	}
 }
 
 // acked settles a packet that arrived.
-func (t *Tracker[T]) acked(pn uint64, s *packet[T], n *newlyAcked[T]) {
-	p := &t.path
+func (t *Tracker[T]) acked(s *packet[T], n *newlyAcked[T]) {
+	p, pn := &t.path, s.pn
 	s.state = slotAcked
 	if n.newest == nil {
 		n.newest, n.newestPN = s, pn
@@ -122,11 +126,8 @@ func (t *Tracker[T]) acked(pn uint64, s *packet[T], n *newlyAcked[T]) {
 			}
 		}
 	}
-	if len(s.items) > 0 {
-		if t.fate != nil {
-			t.fate(pn, s.items, Acked)
-		}
-		clear(s.items)
-		s.items = s.items[:0]
+	if t.fate != nil && len(s.items) > 0 {
+		t.fate(pn, s.items, Acked)
 	}
+	t.release(s)
 }

@@ -9,8 +9,11 @@ import (
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
-// maxLost bounds how many lost packets are remembered.
-const maxLost = 4096
+// maxLost bounds how many lost packets are remembered, and maxLostItems how many items they have.
+const (
+	maxLost      = 4096
+	maxLostItems = 1 << 14
+)
 
 // A lostPacket is remembered for a while, because it may have arrived after all.
 type lostPacket[T any] struct {
@@ -29,14 +32,17 @@ type lostQueue[T any] struct {
 	slots []lostPacket[T] // length zero or a power of two
 	head  int
 	n     int
+	room  int // for items, in the lists of all of them
 }
 
 func (q *lostQueue[T]) at(i int) *lostPacket[T] { return &q.slots[(q.head+i)&(len(q.slots)-1)] }
 
-// push returns the slot for another packet, with the items an earlier one left there, for reuse.
-func (q *lostQueue[T]) push() *lostPacket[T] {
-	if q.n == maxLost {
-		q.pop()
+// push appends a lost packet, and forgets the oldest if they are too many. Lists of items that are no longer needed go to
+// spare.
+func (q *lostQueue[T]) push(l lostPacket[T], spare *spares[T]) {
+	q.room += cap(l.items)
+	for q.n > 0 && (q.n == maxLost || q.room > maxLostItems) {
+		q.pop(spare)
 	}
 	if q.n == len(q.slots) {
 		slots := make([]lostPacket[T], max(minRing, 2*q.n))
@@ -45,21 +51,26 @@ func (q *lostQueue[T]) push() *lostPacket[T] {
 		q.slots, q.head = slots, 0
 	}
 	q.n++
-	return q.at(q.n - 1)
+	*q.at(q.n - 1) = l
 }
 
-func (q *lostQueue[T]) pop() {
-	p := q.at(0)
-	clear(p.items)
-	p.items = p.items[:0]
+func (q *lostQueue[T]) pop(spare *spares[T]) {
+	q.release(q.at(0), spare)
 	q.head = (q.head + 1) & (len(q.slots) - 1)
 	q.n--
 }
 
+// release takes the items of a packet, whose fate is known.
+func (q *lostQueue[T]) release(l *lostPacket[T], spare *spares[T]) {
+	q.room -= cap(l.items)
+	spare.put(l.items)
+	l.items = nil
+}
+
 // expire forgets packets lost before then, and those that have arrived.
-func (q *lostQueue[T]) expire(then instant) {
+func (q *lostQueue[T]) expire(then instant, spare *spares[T]) {
 	for q.n > 0 && (q.at(0).gone || q.at(0).lostAt < then) {
-		q.pop()
+		q.pop(spare)
 	}
 	if q.n == 0 && len(q.slots) > 16*minRing {
 		*q = lostQueue[T]{}
@@ -94,7 +105,7 @@ func (t *Tracker[T]) handleLate(a *wire.Ack) {
 		t.path.cc.HandleSpurious(t.time(t.now), t.time(undo))
 		t.path.observe()
 	}
-	q.expire(t.now - t.lostFor())
+	q.expire(t.now-t.lostFor(), &t.spare)
 }
 
 // late settles a packet that was lost and has arrived all the same. It returns when the newest packet of its episode
@@ -115,7 +126,6 @@ func (t *Tracker[T]) late(l *lostPacket[T], largest uint64) (undo instant) {
 	if t.fate != nil && len(l.items) > 0 {
 		t.fate(l.pn, l.items, Acked)
 	}
-	clear(l.items)
-	l.items = l.items[:0]
+	t.lost.release(l, &t.spare)
 	return undo
 }

@@ -36,9 +36,8 @@ func (t *Tracker[T]) SentProbe(now time.Time, pn uint64, size int) {
 	if p.mtu.flying {
 		t.settleMTUProbe()
 	}
-	t.makeRoom(pn)
+	t.makeRoom()
 	s := t.sent.push(pn)
-	s.items = s.items[:0]
 	s.at, s.size, s.state, s.flags = i, int32(size), slotInFlight, flagMTUProbe
 	if p.ecn.packetSent() {
 		s.flags |= flagMarked
@@ -50,8 +49,8 @@ func (t *Tracker[T]) SentProbe(now time.Time, pn uint64, size int) {
 // settleMTUProbe gives up a probe whose fate will not be known.
 func (t *Tracker[T]) settleMTUProbe() {
 	m := &t.path.mtu
-	if m.pn >= t.sent.base && m.pn < t.sent.end() {
-		t.sent.at(m.pn).state = slotLost
+	if i := t.sent.find(m.pn); i < t.sent.n && t.sent.at(i).pn == m.pn {
+		t.sent.at(i).state = slotLost
 	}
 	m.probeLost()
 	t.trim()

@@ -7,8 +7,7 @@ package recovery
 type slotState uint8
 
 const (
-	slotEmpty    slotState = iota // never sent, or not worth remembering
-	slotInFlight                  // its fate is awaited
+	slotInFlight slotState = iota // its fate is awaited
 	slotAcked
 	slotLost // remembered in the lost queue now
 )
@@ -24,6 +23,7 @@ const (
 
 // A packet records what was sent.
 type packet[T any] struct {
+	pn    uint64
 	at    instant
 	rate  sendSample
 	items []T
@@ -32,64 +32,103 @@ type packet[T any] struct {
 	flags uint8
 }
 
-// A ring holds packets by consecutive numbers, from the oldest whose fate is awaited to the newest. Slots are used
-// again with the memory of their items.
+// A ring holds packets in ascending order of their numbers, from the oldest whose fate is awaited to the newest. Numbers
+// may be missing.
 type ring[T any] struct {
 	slots []packet[T] // length zero or a power of two
 	head  int         // index of the first
 	n     int
-	base  uint64 // number of the first
 }
 
 // minRing is how many slots a ring has at least once it has any.
 const minRing = 16
 
-func (r *ring[T]) end() uint64 { return r.base + uint64(r.n) }
+// at returns the packet at position i from the oldest.
+func (r *ring[T]) at(i int) *packet[T] { return &r.slots[(r.head+i)&(len(r.slots)-1)] }
 
-// at returns the packet with number pn, which must be in [base, end).
-func (r *ring[T]) at(pn uint64) *packet[T] {
-	return &r.slots[(r.head+int(pn-r.base))&(len(r.slots)-1)]
+// find returns the position of the first packet whose number is at least pn, or n.
+func (r *ring[T]) find(pn uint64) int {
+	if r.n == 0 || pn <= r.at(0).pn {
+		return 0
+	}
+	// Positions are at most as far apart as numbers are, and most often just as far.
+	lo, hi := 0, r.n
+	if d := pn - r.at(0).pn; d < uint64(r.n) {
+		if hi = int(d); r.at(hi).pn == pn {
+			return hi
+		}
+	}
+	for lo < hi {
+		if mid := int(uint(lo+hi) >> 1); r.at(mid).pn < pn {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
 }
 
-// push appends a slot for packet pn, which must be at least end. Numbers that were skipped get empty slots.
+// push appends a slot for packet pn, whose number must be the largest.
 func (r *ring[T]) push(pn uint64) *packet[T] {
-	if r.n == 0 {
-		r.base = pn
-	}
-	for r.end() < pn {
-		r.slot().state = slotEmpty
-	}
-	return r.slot()
-}
-
-func (r *ring[T]) slot() *packet[T] {
 	if r.n == len(r.slots) {
-		r.grow()
+		r.resize(max(minRing, 2*r.n))
 	}
-	p := &r.slots[(r.head+r.n)&(len(r.slots)-1)]
 	r.n++
+	p := r.at(r.n - 1)
+	p.pn = pn
 	return p
 }
 
-func (r *ring[T]) grow() {
-	slots := make([]packet[T], max(minRing, 2*r.n))
-	k := copy(slots, r.slots[r.head:])
-	copy(slots[k:], r.slots[:r.head])
+// resize moves the packets to another ring, for which there is room.
+func (r *ring[T]) resize(size int) {
+	slots := make([]packet[T], size)
+	for i := range r.n {
+		slots[i] = *r.at(i)
+	}
 	r.slots, r.head = slots, 0
 }
 
-// pop removes the first packet and returns its slot, which stays valid until the next push.
-func (r *ring[T]) pop() *packet[T] {
-	p := &r.slots[r.head]
+// pop removes the first packet.
+func (r *ring[T]) pop() {
 	r.head = (r.head + 1) & (len(r.slots) - 1)
 	r.n--
-	r.base++
-	return p
 }
 
 // shrink gives up memory that a burst has left behind.
 func (r *ring[T]) shrink() {
-	if r.n == 0 && len(r.slots) > 16*minRing {
-		*r = ring[T]{}
+	size := len(r.slots)
+	for size > 16*minRing && r.n <= size/8 {
+		size /= 2
 	}
+	if size < len(r.slots) {
+		r.resize(size)
+	}
+}
+
+// spares are lists of items to be used again.
+type spares[T any] struct {
+	lists [][]T
+	room  int // sum of their capacities
+}
+
+// maxSpare bounds how many items there is room for in lists that wait to be used again.
+const maxSpare = 1 << 14
+
+// put takes a list that is no longer needed.
+func (s *spares[T]) put(items []T) {
+	clear(items)
+	if n := cap(items); n > 0 && s.room+n <= maxSpare {
+		s.lists = append(s.lists, items[:0])
+		s.room += n
+	}
+}
+
+// take returns an empty list.
+func (s *spares[T]) take() (items []T) {
+	if n := len(s.lists); n > 0 {
+		items, s.lists[n-1] = s.lists[n-1], nil
+		s.lists = s.lists[:n-1]
+		s.room -= cap(items)
+	}
+	return items
 }

@@ -20,9 +20,9 @@ type Trace struct {
 	Spurious func(now time.Time, pn uint64, size int, age time.Duration)
 }
 
-func (t *Tracker[T]) traceLost(pn uint64, s *packet[T]) {
+func (t *Tracker[T]) traceLost(s *packet[T]) {
 	if f := t.config.Trace.Lost; f != nil && s.flags&(flagEliciting|flagMTUProbe) != 0 {
-		f(t.time(t.now), pn, int(s.size), t.now-s.at, s.flags&flagMTUProbe != 0)
+		f(t.time(t.now), s.pn, int(s.size), t.now-s.at, s.flags&flagMTUProbe != 0)
 	}
 }
 

@@ -23,6 +23,15 @@ const (
 
 	// MaxTracked bounds how many packets are remembered.
 	MaxTracked = 1 << 17
+
+	// maxQuiet is how many of them may be such that ask for nothing: what they say matters little, and a peer that leaves
+	// an older packet open can cause any number.
+	maxQuiet = 1 << 10
+
+	// No more packets are sent while leastOutstanding, and one for every outstandingPart bytes of the window, are in
+	// flight. What is remembered of a packet may be more than a small packet takes up of the window.
+	leastOutstanding = 1 << 12
+	outstandingPart  = 512
 )
 
 // A Fate is what became of a packet. Its order is: Repeat at most once, then Lost or LostRepeated at most once, then
@@ -66,7 +75,9 @@ type Tracker[T any] struct {
 	now    instant   // of the call in progress; it never goes back
 
 	sent         ring[T]
+	quiet        int // packets in sent that ask for nothing
 	lost         lostQueue[T]
+	spare        spares[T]
 	next         uint64  // number following the newest packet
 	skipped      skips   // numbers before it that no packet has
 	largestAcked int64   // -1: none
@@ -176,13 +187,13 @@ func (t *Tracker[T]) Sent(now time.Time, pn uint64, size int, eliciting bool, it
 	if !eliciting {
 		return t.sentQuietly(i, pn, size, flags, items)
 	}
-	t.makeRoom(pn)
-	if t.sent.n == 0 && i-p.lastSent > minIdle {
+	t.makeRoom()
+	if i-p.lastSent > minIdle {
 		t.sent.shrink()
+		t.spare = spares[T]{}
 	}
 	s := t.sent.push(pn)
-	spare, s.items = s.items[:0], items
-	s.at, s.size, s.state = i, int32(size), slotInFlight
+	s.at, s.size, s.state, s.items = i, int32(size), slotInFlight, items
 	s.rate = p.rate.sent(i, p.inFlight)
 	flags |= flagEliciting
 	if p.rate.appLimited != 0 {
@@ -201,7 +212,7 @@ func (t *Tracker[T]) Sent(now time.Time, pn uint64, size int, eliciting bool, it
 	if t.probes > 0 {
 		t.probes--
 	}
-	return spare
+	return t.spare.take()
 }
 
 // sentQuietly records a packet that asks for nothing. Nobody acknowledges it on its own account: it is remembered, if
@@ -217,22 +228,22 @@ func (t *Tracker[T]) sentQuietly(i instant, pn uint64, size int, flags uint8, it
 		}
 		t.dropAll()
 	}
-	if t.eliciting == 0 || len(items) == 0 {
+	if t.eliciting == 0 || len(items) == 0 || t.quiet == maxQuiet {
 		clear(items)
 		return items[:0]
 	}
-	t.makeRoom(pn)
+	t.makeRoom()
 	s := t.sent.push(pn)
-	spare, s.items = s.items[:0], items
-	s.at, s.size, s.state, s.flags = i, int32(size), slotInFlight, flags
-	return spare
+	s.at, s.size, s.state, s.flags, s.items = i, int32(size), slotInFlight, flags, items
+	t.quiet++
+	return t.spare.take()
 }
 
-// makeRoom sees to it that packet pn can be remembered: a peer that receives but never acknowledges must not make us
-// remember everything.
-func (t *Tracker[T]) makeRoom(pn uint64) {
-	for t.sent.n > 0 && pn-t.sent.base >= MaxTracked {
-		t.lose(t.sent.base, t.sent.at(t.sent.base), false)
+// makeRoom sees to it that another packet can be remembered: a peer that receives but never acknowledges must not make
+// us remember everything.
+func (t *Tracker[T]) makeRoom() {
+	for t.sent.n >= MaxTracked {
+		t.lose(t.sent.at(0), false)
 		t.trim()
 		t.reportLoss()
 	}
@@ -241,23 +252,37 @@ func (t *Tracker[T]) makeRoom(pn uint64) {
 // trim drops packets from the old end whose fate is known.
 func (t *Tracker[T]) trim() {
 	for t.sent.n > 0 {
-		s := &t.sent.slots[t.sent.head]
+		s := t.sent.at(0)
 		if s.state == slotInFlight {
 			return
 		}
 		if s.state == slotAcked {
-			t.path.bad.arrived(t.sent.base)
+			t.path.bad.arrived(s.pn)
 		}
-		t.sent.pop()
+		t.pop()
 	}
+}
+
+// pop forgets the oldest packet.
+func (t *Tracker[T]) pop() {
+	s := t.sent.at(0)
+	if s.flags&(flagEliciting|flagMTUProbe) == 0 {
+		t.quiet--
+	}
+	t.release(s)
+	t.sent.pop()
+}
+
+// release takes the items of a packet whose fate is known.
+func (t *Tracker[T]) release(s *packet[T]) {
+	t.spare.put(s.items)
+	s.items = nil
 }
 
 // dropAll forgets all packets that are not lost.
 func (t *Tracker[T]) dropAll() {
 	for t.sent.n > 0 {
-		s := t.sent.pop()
-		clear(s.items)
-		s.items = s.items[:0]
+		t.pop()
 	}
 }
 
@@ -265,8 +290,9 @@ func (t *Tracker[T]) dropAll() {
 func (t *Tracker[T]) Close() {
 	t.dropAll()
 	for t.lost.n > 0 {
-		t.lost.pop()
+		t.lost.pop(&t.spare)
 	}
+	t.sent, t.lost, t.spare = ring[T]{}, lostQueue[T]{}, spares[T]{}
 	t.eliciting, t.path.inFlight, t.lossAt, t.probes = 0, 0, 0, 0
 	t.path.mtu = newMTU(t.config.MaxPacket, 0)
 }
@@ -274,6 +300,9 @@ func (t *Tracker[T]) Close() {
 // CanSend reports whether a packet may be sent now. If only pacing forbids it, next is when it no longer will.
 func (t *Tracker[T]) CanSend(now time.Time) (ok bool, next time.Time) {
 	ok, at := t.path.canSend(t.clock(now), t.probes > 0)
+	if ok && t.probes == 0 && t.eliciting >= leastOutstanding+t.path.cc.Window()/outstandingPart {
+		return false, time.Time{}
+	}
 	return ok, t.time(at)
 }
 
