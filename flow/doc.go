@@ -37,7 +37,8 @@
 //
 // A receiver that does not read stops its own flow when its window is full, and no other. The window is
 // Config.RecvWindow at first and grows up to Config.MaxRecvWindow while the reader keeps up. The sender of that flow
-// sees Send block, or TrySend return [ErrWouldBlock], once Options.SendBuffer is full too. A sender whose path is slow
+// sees Send block, or TrySend return [ErrWouldBlock], once Options.SendBuffer is full too, or Config.SessionSendBuffer,
+// which all flows share. A sender whose path is slow
 // sees the same. Nothing is dropped silently: every message that Send took has a [Receipt], and every receipt comes to
 // exactly one outcome, at the latest when the session ends.
 //

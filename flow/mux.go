@@ -36,6 +36,8 @@ type Mux struct {
 	dirty          atomic.Bool   // there is something in the ready lists or asks
 	readBytes      atomic.Uint64 // credit freed by reading since the loop last looked
 	peerMaxMessage atomic.Int64  // largest message the peer takes; zero: not known yet
+	buffered       atomic.Int64  // sum of Sender.buffered
+	maxBuffered    int64         // what it is to stay below; constant
 
 	// What the loop hands to Accept.
 	acceptGate gate.Gate // condition: something to accept, or the session is over
@@ -128,6 +130,7 @@ func NewMux(c *Config) *Mux {
 	if c != nil {
 		m.config = *c
 	}
+	m.maxBuffered = m.config.sessionSendBuffer()
 	m.wake = m.config.Wake
 	if m.wake == nil {
 		m.wake = func() {}

@@ -74,7 +74,8 @@ type Options struct {
 
 	// SendBuffer is how many bytes may wait to be sent or acknowledged before Send blocks. A message is taken whole
 	// as soon as less than that is waiting, so one message may exceed it. Each message counts 64 bytes more than its
-	// length. If zero, the default of 1 MiB is used. If negative, one message waits at a time.
+	// length. If zero, the default of 1 MiB is used. If negative, one message waits at a time. See also
+	// Config.SessionSendBuffer.
 	SendBuffer int
 
 	// Answers, if not nil, makes this a return flow: the peer finds it not in Accept but in AcceptReturn of the Sender
@@ -156,6 +157,13 @@ type Config struct {
 	// arrive, and grows up to SessionWindow as flows' windows do. If zero or negative, the default of 64 MiB is used.
 	SessionWindow int
 
+	// SessionSendBuffer is how many bytes of messages may wait to be sent or acknowledged on all flows together, in bytes
+	// as Options.SendBuffer counts them, before Send blocks on every flow on which one is waiting already: a flow may
+	// always have one. So a peer that takes nothing, or acknowledges nothing, makes this end keep that much, and not more
+	// the more flows there are; the memory it is in may be twice as much, and four times if messages are tiny. If zero or
+	// negative, the default of 64 MiB is used.
+	SessionSendBuffer int
+
 	// MaxMessage is the largest message sent or received, in bytes. If zero or negative, 16 MiB; above 1 GiB, 1 GiB.
 	// A flow on which the peer sends a larger one is rejected.
 	MaxMessage int
@@ -212,6 +220,8 @@ func (c *Config) firstSessionWindow() uint64 {
 func (c *Config) sessionWindow() uint64 {
 	return max(min(uint64(positiveOr(c.SessionWindow, 64<<20)), maxWindow), c.firstSessionWindow())
 }
+
+func (c *Config) sessionSendBuffer() int64 { return int64(positiveOr(c.SessionSendBuffer, 64<<20)) }
 
 func (c *Config) maxIncomingFlows() uint64 {
 	return min(uint64(max(positiveOr(c.MaxIncomingFlows, 10_000), wire.InitialFlowCount)), maxWindow)

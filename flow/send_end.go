@@ -62,6 +62,8 @@ func (m *Mux) failSender(s *Sender, reason Reason, err error) {
 	s.gate.Lock()
 	pending := s.pending
 	s.pending, s.taken = nil, nil
+	s.buffer(-s.buffered)
+	s.freed = 0
 	if s.err == nil || errors.Is(s.err, ErrClosed) && !errors.Is(err, ErrClosed) {
 		s.err = err
 	}

@@ -98,7 +98,7 @@ func (m *Mux) returnBuffers() {
 	m.bury()
 	for i, s := range m.freed {
 		s.gate.Lock()
-		s.buffered -= s.freed
+		s.buffer(-s.freed)
 		s.gapsKnown = s.gaps
 		s.gate.Unlock(s.writable())
 		s.freed, s.freeing = 0, false

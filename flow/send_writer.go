@@ -52,7 +52,7 @@ func (ps *partStream) settled(o Outcome, more bool) bool {
 // to the end of the message, Send and other writers wait. ctx bounds the waiting of all its methods.
 func (s *Sender) Writer(ctx context.Context) *MessageWriter { return &MessageWriter{s: s, ctx: ctx} }
 
-// Write sends p, which it copies, in parts of 64 KiB or less. It blocks while Options.SendBuffer bytes are waiting.
+// Write sends p, which it copies, in parts of 64 KiB or less. It blocks while there is no room for a part, as Send does.
 // What it takes is sent at once: put a bufio.Writer in front of many small writes. If it fails the message is cut off.
 func (w *MessageWriter) Write(p []byte) (int, error) {
 	if w.over {
@@ -131,7 +131,7 @@ func (w *MessageWriter) begin() error {
 // send sends a part, which it takes over.
 func (w *MessageWriter) send(b *buffer, more bool) error {
 	s := w.s
-	err := s.gate.WaitAndLock(w.ctx)
+	err := s.waitRoom(w.ctx)
 	if err == nil {
 		if err = s.err; err == nil && s.writer != w {
 			err = errWriterOver

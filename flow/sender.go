@@ -127,9 +127,10 @@ func (s *Sender) Label() string { return string(s.open.Label) }
 // Send queues msg as one message and returns a receipt for it. Messages arrive whole and in the order sent, unless
 // Options.Ordering says otherwise. opts say how hard to try; without any, the message is as reliable as Options says.
 //
-// Send copies msg. It blocks while Options.SendBuffer bytes are waiting, while a message is being written (see Writer),
-// and while the peer has yet to hear of 16384 abandoned messages; ctx bounds that wait and nothing else: ending it
-// after Send has returned has no effect. If there is room, Send does not look at ctx.
+// Send copies msg. It blocks while Options.SendBuffer bytes are waiting, or Config.SessionSendBuffer on all flows
+// together, while a message is being written (see Writer), and while the peer has yet to hear of 16384 abandoned
+// messages; ctx bounds that wait and nothing else: ending it after Send has returned has no effect. If there is room,
+// Send does not look at ctx.
 //
 // It fails with [ErrTooLarge], [ErrClosed] after Close or Abort, a [*RejectedError] once the peer has refused the flow,
 // and the error that ended the session. A message that Send did not take has no receipt.
@@ -213,9 +214,30 @@ func (m *Mux) checkSize(n int) error {
 	return nil
 }
 
-// writable is the gate's condition.
+// writable is the gate's condition. It may cease to hold with the gate open, when other flows fill the session's buffer,
+// and come to hold again unnoticed; but not with nothing waiting, and what waits has the gate looked at when it is done.
 func (s *Sender) writable() bool {
-	return s.err != nil || s.buffered < s.sendBuffer && s.gapsKnown < maxGaps
+	return s.err != nil || s.buffered < s.sendBuffer && s.gapsKnown < maxGaps &&
+		(s.buffered == 0 || s.m.buffered.Load() < s.m.maxBuffered)
+}
+
+// waitRoom waits until the gate's condition holds, and locks it.
+func (s *Sender) waitRoom(ctx context.Context) error {
+	for {
+		if err := s.gate.WaitAndLock(ctx); err != nil {
+			return err
+		}
+		if s.writable() {
+			return nil
+		}
+		s.gate.Unlock(false)
+	}
+}
+
+// buffer accounts for n more bytes that wait. The gate must be locked.
+func (s *Sender) buffer(n int) {
+	s.buffered += n
+	s.m.buffered.Add(int64(n))
 }
 
 // sendErr returns why nothing may be sent any more. The gate must be locked.
@@ -229,7 +251,7 @@ func (s *Sender) sendErr() error {
 // waitAndLock waits until a message may be queued, and locks the gate.
 func (s *Sender) waitAndLock(ctx context.Context) error {
 	for {
-		if err := s.gate.WaitAndLock(ctx); err != nil {
+		if err := s.waitRoom(ctx); err != nil {
 			return err
 		}
 		if err := s.sendErr(); err != nil {
@@ -263,7 +285,7 @@ func (s *Sender) queueAndUnlock(b *buffer, x *terms) *Receipt {
 func (s *Sender) push(out outgoing) {
 	s.sent++
 	s.pending = append(s.pending, out)
-	s.buffered += len(out.buf.b) + wire.MessageCost
+	s.buffer(len(out.buf.b) + wire.MessageCost)
 }
 
 // unlockAndNotify has the loop collect what changed and unlocks the gate.

@@ -79,6 +79,10 @@ type Config struct {
 	// the defaults of package flow are used.
 	ReceiveWindow, MaxReceiveWindow, SessionWindow int
 
+	// SessionSendBuffer is how many bytes may wait to be sent or acknowledged on all flows of a session together; see
+	// [flow.Config]. If zero, 64 MiB.
+	SessionSendBuffer int
+
 	// Controller makes the congestion controller of each path: [flow.NewWeir], [flow.NewCUBIC] or [flow.NewReno]. If
 	// nil, flow.NewWeir.
 	Controller func(maxPacket int) flow.Controller

@@ -142,6 +142,8 @@ func (e *Endpoint) newSession(id ID, dialled bool) *Session {
 		SessionWindow: e.cfg.SessionWindow,
 		Controller:    e.cfg.Controller,
 		MaxRecvWindow: e.cfg.MaxReceiveWindow,
+
+		SessionSendBuffer: e.cfg.SessionSendBuffer,
 	})
 	return s
 }
