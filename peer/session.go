@@ -93,6 +93,7 @@ type Session struct {
 	lastHeard time.Time
 	taken     []train // from the inbox
 	takenNext int     // the first of them not handled yet
+	takenAt   time.Time
 	outbox    []outgoing
 	sending   bool
 	restarts  int

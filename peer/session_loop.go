@@ -80,7 +80,9 @@ func (s *Session) loop() {
 func (s *Session) round() (more bool) {
 	s.runPosted()
 	now, more := s.receive()
-	s.handleTimeouts(now)
+	if !more { // else what a timer misses may be at hand
+		s.handleTimeouts(s.takenAt)
+	}
 	more = s.send(now) || more
 	if s.phase == phaseGone {
 		s.quiet.Store(0)
@@ -106,12 +108,17 @@ func (s *Session) runPosted() {
 }
 
 // receive handles what has arrived, or some of it if it is much, and reports the time when it is through and whether
-// there is more. What arrives meanwhile wakes the loop.
+// there is more. What arrives meanwhile wakes the loop; timers are believed only as far as takenAt, therefore, however
+// long this takes.
 func (s *Session) receive() (now time.Time, more bool) {
-	if s.takenNext == len(s.taken) {
+	again := s.takenNext == len(s.taken)
+	if again {
 		s.taken, s.takenNext = s.inbox.take(), 0
 	}
 	now = time.Now() // none of them has arrived later
+	if again {
+		s.takenAt = now
+	}
 	handled := 0
 	for ; s.takenNext < len(s.taken) && handled < receiveMax; s.takenNext++ {
 		t := &s.taken[s.takenNext]

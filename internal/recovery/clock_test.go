@@ -160,3 +160,17 @@ func TestPacerExtremes(t *testing.T) {
 		}
 	}
 }
+
+// TestTimeoutOfAnEarlierTime: a caller that is behind with what has arrived asks about a time up to which it is through.
+func TestTimeoutOfAnEarlierTime(t *testing.T) {
+	tr := New(Config[int]{})
+	tr.Sent(epoch, 0, 1200, true, nil)
+	due := tr.NextTimeout()
+	tr.CanSend(due.Add(time.Second)) // which is later
+	if tr.HandleTimeout(due.Add(-1)); tr.backoff != 0 {
+		t.Error("a timeout was believed before its time was asked about")
+	}
+	if tr.HandleTimeout(due); tr.backoff != 1 {
+		t.Errorf("%d timeouts at the time of one, want it", tr.backoff)
+	}
+}

@@ -146,9 +146,10 @@ func (t *Tracker[T]) NextTimeout() time.Time { return t.time(t.nextTimeout()) }
 
 // HandleTimeout declares losses by time, or grants probes. RFC 9002 §A.9.
 func (t *Tracker[T]) HandleTimeout(now time.Time) {
-	i := t.clock(now)
+	t.clock(now)
+	// The time asked about may be one that has passed: what has arrived since may have yet to be handled.
 	at := t.nextTimeout()
-	if at == 0 || at > i {
+	if at == 0 || at > now.Sub(t.start) {
 		return
 	}
 	if t.lossAt != 0 {
