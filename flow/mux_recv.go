@@ -155,10 +155,31 @@ func (m *Mux) HandleTimeout(now time.Time) {
 	if !m.probeAt.IsZero() && !m.probeAt.After(now) {
 		m.remindBlocked(now)
 	}
+	m.HandleDeadlines(now)
+}
+
+// HandleDeadlines does only what needs no packet: it keeps the deadlines of messages, does what handles have asked for,
+// and lets readers wait no longer than they want. A driver that may not send for now calls it in place of HandleTimeout
+// and Append, when it would have called those, and when NextDeadline says. "If no additional data can be sent, the server's
+// PTO timer MUST NOT be armed until datagrams have been received from the client". RFC 9002 §6.2.2.1.
+func (m *Mux) HandleDeadlines(now time.Time) {
+	if m.closed {
+		return
+	}
+	m.now = now
+	m.collect()
 	m.expireMessages(now)
 	m.passGaps(now)
 	m.handOut()
 	m.publish()
+}
+
+// NextDeadline returns when HandleDeadlines should be called next, if nothing happens before; zero: never.
+func (m *Mux) NextDeadline() time.Time {
+	if m.closed {
+		return time.Time{}
+	}
+	return sooner(m.waitAt, m.nextDeadline())
 }
 
 // NextTimeout returns when HandleTimeout and Append should be called next, if nothing happens before; zero: never. An
@@ -167,8 +188,12 @@ func (m *Mux) NextTimeout() time.Time {
 	if m.closed {
 		return time.Time{}
 	}
-	t := m.loss.NextTimeout()
-	for _, u := range [...]time.Time{m.acks.NextTimeout(), m.paceAt, m.probeAt, m.waitAt, m.nextDeadline()} {
+	return sooner(m.loss.NextTimeout(), m.acks.NextTimeout(), m.paceAt, m.probeAt, m.waitAt, m.nextDeadline())
+}
+
+// sooner returns the earliest of times, of which the zero time is none.
+func sooner(times ...time.Time) (t time.Time) {
+	for _, u := range times {
 		if t.IsZero() || !u.IsZero() && u.Before(t) {
 			t = u
 		}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-98f0d4c2/runnel/flow"
 	"github.com/seed-98f0d4c2/runnel/internal/pionx/dtlsx"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 	"github.com/seed-98f0d4c2/runnel/mobility"
@@ -139,56 +140,76 @@ func TestListenerSpraysHandshake(t *testing.T) {
 	})
 }
 
+// spoofed has alice dial bob and send her last flight, and what follows until stop is called, with the address of a
+// victim, who gets what bob sends there. It returns bob's session, or nil if there is none, and how many bytes seemed to
+// come from the victim and were sent to it.
+func spoofed(t *testing.T, n *peertest.Network) (b *peer.Session, stop func(), counts func() (from, to int)) {
+	alice, bob := n.Endpoint(peertest.Public, nil), n.Endpoint(peertest.Public, nil)
+	victim := netip.MustParseAddrPort("5.200.0.1:4000")
+	aliceAddr, bobAddr := alice.LocalAddrs()[0], bob.LocalAddrs()[0]
+	var mu sync.Mutex
+	answered, stopped := false, false
+	var from, to int
+	n.Tap(func(p peertest.Packet) peertest.Verdict {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case p.Payload[0] < 64 && (p.To == aliceAddr && p.From == bobAddr || p.From == aliceAddr && p.To == bobAddr):
+			return peertest.Drop // alice does not take part in ICE
+		case p.From == bobAddr && p.To == aliceAddr && p.Payload[0] == wire.FirstHandshake:
+			answered = true
+		case p.From == aliceAddr && p.To == bobAddr && answered:
+			if stopped {
+				return peertest.Drop
+			}
+			q := p.Clone()
+			q.From = victim
+			from += len(q.Payload)
+			n.Inject(q)
+			return peertest.Drop
+		case p.From == bobAddr && p.To == victim:
+			to += len(p.Payload)
+			if p.Payload[0] == wire.FirstHandshake { // alice, a modified peer, would not need these
+				q := p.Clone()
+				q.To = aliceAddr
+				n.Inject(q)
+			}
+		}
+		return peertest.Pass
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	t.Cleanup(cancel)
+	go func() { _, _ = alice.Dial(ctx, bob.ID()) }()
+	b, err := bob.Accept(ctx)
+	if err != nil {
+		t.Logf("no session: %v", err)
+		return nil, nil, nil
+	}
+	stop = func() {
+		mu.Lock()
+		defer mu.Unlock()
+		stopped = true
+	}
+	counts = func() (int, int) {
+		mu.Lock()
+		defer mu.Unlock()
+		return from, to
+	}
+	return b, stop, counts
+}
+
 // A peer completes the handshake and sends its last flight, and everything after it, with the address of a victim.
 // Until that address has answered a challenge it may be sent three times what came from it (docs/PROTOCOL.md §8).
 func TestFirstPathIsNotProven(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := peertest.New(t, &peertest.Config{OneWay: 5 * time.Millisecond, NoRelay: true})
-		alice, bob := n.Endpoint(peertest.Public, nil), n.Endpoint(peertest.Public, nil)
-		victim := netip.MustParseAddrPort("5.200.0.1:4000")
-		aliceAddr, bobAddr := alice.LocalAddrs()[0], bob.LocalAddrs()[0]
-		var mu sync.Mutex
-		answered, stop := false, false
-		var from, to int
-		n.Tap(func(p peertest.Packet) peertest.Verdict {
-			mu.Lock()
-			defer mu.Unlock()
-			switch {
-			case p.Payload[0] < 64 && (p.To == aliceAddr && p.From == bobAddr || p.From == aliceAddr && p.To == bobAddr):
-				return peertest.Drop // alice does not take part in ICE
-			case p.From == bobAddr && p.To == aliceAddr && p.Payload[0] == wire.FirstHandshake:
-				answered = true
-			case p.From == aliceAddr && p.To == bobAddr && answered:
-				if stop {
-					return peertest.Drop
-				}
-				q := p.Clone()
-				q.From = victim
-				from += len(q.Payload)
-				n.Inject(q)
-				return peertest.Drop
-			case p.From == bobAddr && p.To == victim:
-				to += len(p.Payload)
-				if p.Payload[0] == wire.FirstHandshake { // alice, a modified peer, would not need these
-					q := p.Clone()
-					q.To = aliceAddr
-					n.Inject(q)
-				}
-			}
-			return peertest.Pass
-		})
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		go func() { _, _ = alice.Dial(ctx, bob.ID()) }()
-		b, err := bob.Accept(ctx)
-		if err != nil {
-			t.Logf("no session: %v", err) // as good
-			return
+		b, stop, counts := spoofed(t, n)
+		if b == nil {
+			return // as good
 		}
-		mu.Lock()
-		stop = true
+		stop()
+		from, to := counts()
 		t.Logf("established: %d bytes from the victim's address, %d to it; path %v", from, to, b.Stats().Path)
-		mu.Unlock()
 		f, err := b.OpenFlow("bulk", nil)
 		if err != nil {
 			t.Fatal(err)
@@ -199,10 +220,54 @@ func TestFirstPathIsNotProven(t *testing.T) {
 			}
 		}
 		time.Sleep(40 * time.Second)
-		mu.Lock()
-		defer mu.Unlock()
-		if to > 3*from+600 { // and a few challenges
+		if from, to = counts(); to > 3*from+600 { // and a few challenges
 			t.Errorf("%d bytes went to an address that never answered, of which %d seemed to come; want at most three times as many", to, from)
+		}
+	})
+}
+
+// While nothing may be sent to an address that has not proven itself, deadlines are kept all the same, and what the
+// application gives up is given up.
+func TestDeadlinesOnAPathThatIsNotProven(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := peertest.New(t, &peertest.Config{OneWay: 5 * time.Millisecond, NoRelay: true})
+		b, stop, counts := spoofed(t, n)
+		if b == nil {
+			t.Fatal("the attack did not take place")
+		}
+		stop()
+		f, err := b.OpenFlow("bulk", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.TrySend(make([]byte, 256<<10)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second) // all that may be sent has been
+		_, before := counts()
+
+		late, err := f.TrySend([]byte("late"), flow.FinishWithin(time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		withdrawn, err := f.TrySend([]byte("withdrawn"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		withdrawn.Abandon()
+		time.Sleep(time.Millisecond)
+		if withdrawn.Reason() != flow.Withdrawn {
+			t.Errorf("a message withdrawn is %v (%v), want it given up at once", withdrawn.Outcome(), withdrawn.Reason())
+		}
+		time.Sleep(time.Second)
+		if late.Reason() != flow.FinishDeadline {
+			t.Errorf("a message is %v (%v) after its deadline, want it given up", late.Outcome(), late.Reason())
+		}
+		if st := b.Stats().Flow; st.ProbeTimeouts > 6 {
+			t.Errorf("%d probe timeouts while no probe may be sent", st.ProbeTimeouts)
+		}
+		if _, after := counts(); after > before+600 {
+			t.Errorf("%d bytes were sent meanwhile; is the path limited at all?", after-before)
 		}
 	})
 }

@@ -160,11 +160,16 @@ func (s *Session) nextTimeout() time.Time {
 			next = earliest(next, s.lastHeard.Add(s.e.cfg.IdleTimeout))
 		}
 	}
-	if s.mob.Budget(s.mob.Current().Key) >= s.mux.MaxPacket() { // else nothing could be done about it
+	if s.muted() {
+		next = earliest(next, s.mux.NextDeadline())
+	} else {
 		next = earliest(next, s.mux.NextTimeout())
 	}
 	return earliest(next, s.mob.NextTimeout())
 }
+
+// muted reports whether no packet of the flows may be sent, because it would be too much for a path that is not proven.
+func (s *Session) muted() bool { return s.mob.Budget(s.mob.Current().Key) < s.mux.MaxPacket() }
 
 func (s *Session) handleTimeouts(now time.Time) {
 	due := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
@@ -200,7 +205,9 @@ func (s *Session) handleTimeouts(now time.Time) {
 			return
 		}
 	}
-	if due(s.mux.NextTimeout()) {
+	if s.muted() {
+		s.mux.HandleDeadlines(now)
+	} else if due(s.mux.NextTimeout()) {
 		probes := s.mux.Stats().ProbeTimeouts
 		s.mux.HandleTimeout(now)
 		if s.mux.Stats().ProbeTimeouts != probes { // what was sent by the current path is not acknowledged
