@@ -193,3 +193,65 @@ func TestUnfinishedRequestsMakeRoom(t *testing.T) {
 		}
 	})
 }
+
+// Streaming calls last as long as the caller likes: a few peers that open as many as they can leave places for others,
+// and are told.
+func TestStreamsLeavePlacesForOthers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := peertest.New(t, &peertest.Config{OneWay: time.Millisecond, NoRelay: true})
+		far := n.Endpoint(peertest.Public, &peer.Config{MaxConcurrentCalls: 64, MaxSessionCalls: 10})
+		far.Handle("x", answer)
+		far.HandleStream("hold", func(ctx context.Context, st *peer.HandlerStream) error {
+			if err := st.Send(ctx, []byte("here")); err != nil {
+				return err
+			}
+			_, err := st.Recv(ctx)
+			return err
+		})
+		// open opens streams of a session until it may have no more.
+		open := func(s *peer.Session) (open []*peer.CallStream) {
+			for range 32 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				t.Cleanup(cancel)
+				st, err := s.CallStream(ctx, "hold", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err = st.Recv(ctx); err != nil {
+					wantCallError(t, err, peer.CallUnavailable, false)
+					return open
+				}
+				open = append(open, st)
+			}
+			return open
+		}
+		var held []int
+		var last []*peer.CallStream
+		for range 8 {
+			s, _ := meet(t, n.Endpoint(peertest.Public, nil), far)
+			if last = open(s); len(last) == 0 {
+				t.Fatalf("a peer may have no stream, while others have %v", held)
+			}
+			held = append(held, len(last))
+		}
+		if held[0] != 10 {
+			t.Errorf("the first peer may have %d streams, want the 10 of MaxSessionCalls", held[0])
+		}
+		other := n.Endpoint(peertest.Public, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := other.Call(ctx, far.ID(), "x", []byte("x"), nil); err != nil {
+			t.Errorf("a call while others have %v streams: %v", held, err)
+		}
+		// Places come back.
+		_ = last[0].Close()
+		time.Sleep(time.Second)
+		s, err := other.Dial(ctx, far.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(open(s)); got == 0 {
+			t.Errorf("no stream for another peer after one has ended; others have %v", held)
+		}
+	})
+}

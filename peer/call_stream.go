@@ -266,6 +266,7 @@ func (c *served) runStream(fn StreamHandlerFunc) {
 	}()
 	hs := &HandlerStream{c: c, out: out, most: c.s.e.cfg.maxRequest(), recvMu: make(chan struct{}, 1)}
 	st := c.runStreamHandler(fn, hs)
+	c.s.e.calls.returned(c)
 	c.releaseShared()
 	if c.ctx.Err() == nil {
 		err = sendTagged(&c.ctx, out, callEnd, st.append(nil))

@@ -101,6 +101,11 @@ type Config struct {
 	MaxConcurrentCalls int
 
 	// MaxSessionCalls is how many of them run for one peer. If zero, 256.
+	//
+	// Streaming calls last as long as the caller likes. So they take seven eighths of MaxConcurrentCalls at most, and a
+	// peer that has one gets another only while it has less than a quarter as many as are left: of 1024 the first peer
+	// gets 179, the next one 143, and it takes thirty to leave none. A streaming call beyond that is answered
+	// [CallUnavailable] at once.
 	MaxSessionCalls int
 
 	// MaxQueuedCalls is how many more calls wait for a handler to end, those whose request has not arrived whole, and

@@ -85,7 +85,7 @@ func (s *Session) admitCall(r *flow.Receiver) {
 		return
 	}
 	c := newServed(s, r, h)
-	ok, evicted := s.e.calls.admit(c)
+	ok, evicted := s.e.calls.admit(c, h.stream)
 	if evicted != nil {
 		evicted.s.refuseCall(evicted.in, evicted.priority, callStatus{code: CallUnavailable})
 	}

@@ -18,10 +18,12 @@ type callDesk struct {
 	most      int           // calls admitted at a time: those that run and those that wait
 	mostEach  int           // of one session
 	slotEach  int           // handlers that run for one session
+	mostLong  int           // of streaming calls, which may last
 	mostBytes int           // of requests that wait for a handler; of one session a quarter
 
 	mu         sync.Mutex
 	admitted   int
+	long       int           // streaming calls whose handler has not returned
 	running    int           // goroutines
 	idle       chan struct{} // closed when running is zero; nil if nobody waits for that
 	refused    uint64
@@ -36,6 +38,7 @@ type sessionCalls struct {
 
 	// Protected by callDesk.mu.
 	admitted int
+	long     int // of them, streaming calls whose handler has not returned
 	waiting  int // bytes of requests that wait for a handler
 	owed     int // bytes of large answers on their way
 }
@@ -45,15 +48,24 @@ func (d *callDesk) init(c *Config) {
 	d.slotEach = min(c.MaxSessionCalls, c.MaxConcurrentCalls)
 	d.most = c.MaxConcurrentCalls + c.MaxQueuedCalls
 	d.mostEach = d.slotEach + (c.MaxQueuedCalls+3)/4
+	d.mostLong = c.MaxConcurrentCalls - c.MaxConcurrentCalls/8
 	d.mostBytes = c.MaxQueuedBytes
 }
 
 // admit takes in a call, or reports false if there are too many. If the call that has waited longest for its request has
 // had to make room, it is returned, and must be told.
-func (d *callDesk) admit(c *served) (ok bool, evicted *served) {
+//
+// A streaming call lasts as long as the caller likes. No session gets more than one of them if it has a quarter as many
+// as there are places left: so it takes dozens of sessions to leave none.
+func (d *callDesk) admit(c *served, long bool) (ok bool, evicted *served) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	sc := &c.s.calls
+	left := d.mostLong - d.long
+	if long && (left == 0 || sc.long >= d.slotEach || sc.long > 0 && sc.long >= left/4) {
+		d.refused++
+		return false, nil
+	}
 	if sc.admitted < d.mostEach && d.admitted >= d.most {
 		evicted = d.evict()
 	}
@@ -64,6 +76,11 @@ func (d *callDesk) admit(c *served) (ok bool, evicted *served) {
 	d.admitted++
 	d.running++
 	sc.admitted++
+	if long {
+		c.long = true
+		d.long++
+		sc.long++
+	}
 	if sc.slots == nil {
 		sc.slots = make(chan struct{}, d.slotEach)
 	}
@@ -134,6 +151,17 @@ func (d *callDesk) owe(sc *sessionCalls, n int) (much bool) {
 	defer d.mu.Unlock()
 	sc.owed += n
 	return sc.owed > maxOwed
+}
+
+// returned says that the handler of a call will not run any more.
+func (d *callDesk) returned(c *served) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c.long {
+		c.long = false
+		d.long--
+		c.s.calls.long--
+	}
 }
 
 // leave says that the goroutine of a call ends.

@@ -27,6 +27,7 @@ type served struct {
 	arrived    time.Time
 	unfinished *list.Element // the place in callDesk.unfinished, until the request is there
 	evicted    bool          // another has its place
+	long       bool          // counted in callDesk.long
 }
 
 func newServed(s *Session, in *flow.Receiver, h callHeader) *served {
@@ -46,6 +47,7 @@ func (c *served) run(fn handler) {
 	defer c.in.Reject(0) // the caller need not keep its flow open any more
 	defer c.releaseOwn()
 	defer c.releaseShared()
+	defer c.s.e.calls.returned(c)
 	if fn.call != nil && !c.receive() || !c.begin() || c.ctx.Err() != nil {
 		return
 	}
