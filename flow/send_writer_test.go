@@ -284,3 +284,46 @@ func (p *pair) accept2(s *side) *Receiver {
 	r, _ := s.m.Accept(over)
 	return r
 }
+
+// TestWaitWritableDuringAMessage: there is room, but Send would wait for the message that is being written; so does
+// WaitWritable.
+func TestWaitWritableDuringAMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newConn(t, Config{}, Config{})
+		defer c.end()
+		s, err := c.a.Open("file", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := s.Writer(t.Context())
+		if err := s.WaitWritable(over); err != nil {
+			t.Errorf("before the message is begun: %v, want room", err)
+		}
+		if _, err := w.Write([]byte("some")); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.WaitWritable(over); !errors.Is(err, context.Canceled) {
+			t.Errorf("while it is written: %v, want it to wait", err)
+		}
+		if _, err := s.TrySend([]byte("other")); !errors.Is(err, ErrWouldBlock) {
+			t.Errorf("TrySend while it is written: %v, want ErrWouldBlock", err)
+		}
+		waited := make(chan error, 1)
+		go func() { waited <- s.WaitWritable(t.Context()) }()
+		synctest.Wait()
+		select {
+		case err := <-waited:
+			t.Fatalf("WaitWritable has returned (%v) while the message is written", err)
+		default:
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-waited; err != nil {
+			t.Errorf("after it has ended: %v, want room", err)
+		}
+		if _, err := s.TrySend([]byte("other")); err != nil {
+			t.Errorf("TrySend after it has ended: %v", err)
+		}
+	})
+}

@@ -189,6 +189,9 @@ func (s *Sender) TrySend(msg []byte, opts ...SendOption) (*Receipt, error) {
 
 // WaitWritable waits until Send would not block, or would fail at once, whose error it then returns. If several
 // goroutines send, another may take the room. It is for those who would rather decide late what to send.
+//
+// So it waits for the end of a message that is being written, however much room there is. Whoever is writing it must not
+// call it: Write waits for room by itself.
 func (s *Sender) WaitWritable(ctx context.Context) error {
 	err := s.waitAndLock(ctx)
 	if err == nil {
