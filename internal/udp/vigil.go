@@ -28,7 +28,7 @@ const (
 
 	// vigilLength is how long vigils may follow each other before the runtime has to look at other sockets, which it does
 	// only when it finds nobody to run.
-	vigilLength = 2 * time.Millisecond
+	vigilLength = 5 * time.Millisecond
 )
 
 // A vigil decides whether the goroutine that reads a Conn stays awake.
