@@ -47,6 +47,15 @@ func checkLength(t *tree) []finding {
 	return out
 }
 
+// checkPrograms finds what go build has left in the tree, where the next commit takes it along.
+func checkPrograms(t *tree) []finding {
+	var out []finding
+	for _, name := range t.programs {
+		out = append(out, findingf(name, "is a program: remove it, and build into bin"))
+	}
+	return out
+}
+
 // checkOutside finds mentions of what lies outside the repository, in files of every kind.
 func checkOutside(t *tree) []finding {
 	var out []finding

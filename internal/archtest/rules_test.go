@@ -26,6 +26,7 @@ var rules = []rule{
 	{"package-name", checkPackageName},
 	{"licence", checkLicence},
 	{"length", checkLength},
+	{"programs", checkPrograms},
 	{"outside", checkOutside},
 	{"links", checkLinks},
 	{"tests", checkTests},

@@ -22,9 +22,10 @@ const module = "github.com/seed-98f0d4c2/runnel"
 
 // tree is the part of a repository that the rules look at.
 type tree struct {
-	text  map[string]string // every file by slash-separated path from the root; binary ones are empty here
-	files []*goFile         // every Go file outside testdata, sorted by path
-	fset  *token.FileSet
+	text     map[string]string // every file by slash-separated path from the root; binary ones are empty here
+	files    []*goFile         // every Go file outside testdata, sorted by path
+	programs []string          // what go build makes, for Linux, Windows or macOS
+	fset     *token.FileSet
 }
 
 // goFile is one Go file of the tree, whatever its build constraints say.
@@ -71,6 +72,9 @@ func load(fsys fs.FS, skip func(name string) bool) (*tree, error) {
 			return err
 		}
 		if bytes.IndexByte(b, 0) >= 0 {
+			if bytes.HasPrefix(b, []byte("\x7fELF")) || bytes.HasPrefix(b, []byte("MZ")) || bytes.HasPrefix(b, []byte("\xcf\xfa\xed\xfe")) {
+				t.programs = append(t.programs, name)
+			}
 			b = nil
 		}
 		t.text[name] = string(b)

@@ -150,6 +150,7 @@ var violations = []struct {
 		"flow/x.go": strings.TrimSuffix(header, "\n") + "package flow\n",
 	}, "licence header"},
 	{"length", "long", map[string]string{"flow/x.go": goSrc("package flow", strings.Repeat("\n", tooLongFile))}, "split it"},
+	{"programs", "left by go build", map[string]string{"relay": "\x7fELF\x02\x01\x01\x00"}, "relay: is a program"},
 	{"outside", "comment", map[string]string{"README.md": "See /wo" + "rk/x.\n"}, "line 1 mentions"},
 	{"outside", "in code", map[string]string{"flow/x.go": goSrc("package flow", "", "// ../"+"shared/x")}, "line 6 mentions"},
 	{"links", "gone", map[string]string{"docs/WIRE.md": "[a](nowhere.md)\n"}, `link "nowhere.md" leads nowhere`},
