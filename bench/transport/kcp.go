@@ -54,8 +54,10 @@ func kcpTune(s *kcp.UDPSession) *kcp.UDPSession {
 type kcpListener struct{ l *kcp.Listener }
 
 // Accept does nothing: a connection becomes visible when its first channel sends something.
-func (l kcpListener) Accept(context.Context) (Conn, error) { return &kcpConn{listener: l.l}, nil }
-func (l kcpListener) Close() error                         { return l.l.Close() }
+func (l kcpListener) Accept(context.Context) (Conn, error) {
+	return &kcpConn{listener: l.l, waiting: map[Kind]net.Conn{}}, nil
+}
+func (l kcpListener) Close() error { return l.l.Close() }
 
 type kcpDialer struct {
 	to    string
@@ -70,6 +72,7 @@ type kcpConn struct {
 	listener *kcp.Listener
 	dialer   *kcpDialer
 	open     []net.Conn
+	waiting  map[Kind]net.Conn // accepted, and wanted later
 }
 
 func (c *kcpConn) Open(_ context.Context, k Kind) (Channel, error) {
@@ -87,13 +90,23 @@ func (c *kcpConn) Open(_ context.Context, k Kind) (Channel, error) {
 	return newStreamChannel(s, k), hello(s, k)
 }
 
+// Accept takes connections as they come: one whose first packet is lost comes after one that was dialled later.
 func (c *kcpConn) Accept(_ context.Context, k Kind) (Channel, error) {
-	s, err := c.listener.AcceptKCP()
-	if err != nil {
-		return nil, err
+	for c.waiting[k] == nil {
+		s, err := c.listener.AcceptKCP()
+		if err != nil {
+			return nil, err
+		}
+		c.open = append(c.open, kcpTune(s))
+		got, err := greeting(s)
+		if err != nil {
+			return nil, err
+		}
+		c.waiting[got] = s
 	}
-	c.open = append(c.open, kcpTune(s))
-	return newStreamChannel(s, k), expect(s, k)
+	s := c.waiting[k]
+	delete(c.waiting, k)
+	return newStreamChannel(s, k), nil
 }
 
 func (c *kcpConn) Close() error {

@@ -97,12 +97,16 @@ func hello(w io.Writer, k Kind) error {
 
 // expect reads the other side's hello.
 func expect(r io.Reader, k Kind) error {
+	got, err := greeting(r)
+	if err == nil && got != k {
+		err = fmt.Errorf("transport: a channel for %v came, want one for %v", got, k)
+	}
+	return err
+}
+
+// greeting reads the other side's hello and returns what it is for.
+func greeting(r io.Reader) (Kind, error) {
 	var b [1]byte
-	if _, err := io.ReadFull(r, b[:]); err != nil {
-		return err
-	}
-	if Kind(b[0]) != k {
-		return fmt.Errorf("transport: a channel for %v came, want one for %v", Kind(b[0]), k)
-	}
-	return nil
+	_, err := io.ReadFull(r, b[:])
+	return Kind(b[0]), err
 }
