@@ -23,7 +23,8 @@
 // A message's memory goes back to where it came from with [Message.Release], which is optional: without it the garbage
 // collector has the work. Afterwards other messages are in it. A flow in order of arrival ([Receiver.SetOrdering])
 // hands over what is complete at once, and one with [Receiver.SetMaxWait] lets a message wait behind a gap for so long
-// and no longer. A message that need not be in memory as a whole is read with [Receiver.NextReader]:
+// and no longer; one that is [Latest] gives a slow reader the newest message in place of a backlog. A message that need
+// not be in memory as a whole is read with [Receiver.NextReader]:
 //
 //	for {
 //		mr, err := r.NextReader(ctx)

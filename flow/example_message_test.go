@@ -184,6 +184,34 @@ func ExampleReceiver_SetOrdering() {
 	// 1 two
 }
 
+// Of state that changes faster than the reader looks at it, only the newest counts.
+func ExampleReceiver_SetOrdering_latest() {
+	ctx := context.Background()
+	l := newLink()
+	game, _ := l.a.Open("game", nil)
+	_, _ = game.Send(ctx, []byte("tick 0"))
+	l.run(100 * time.Millisecond)
+	r, _ := l.b.Accept(ctx)
+	r.SetOrdering(flow.Latest)
+
+	for look := range 3 {
+		for i := range 10 {
+			_, _ = game.Send(ctx, fmt.Appendf(nil, "tick %d", look*10+i+1))
+			l.run(10 * time.Millisecond)
+		}
+		l.run(100 * time.Millisecond)
+		msg, _ := r.Recv(ctx)
+		fmt.Printf("%d %s\n", msg.Seq, msg.Data)
+		msg.Release()
+	}
+	fmt.Println(r.Stats().Outdated, "outdated")
+	// Output:
+	// 10 tick 10
+	// 20 tick 20
+	// 30 tick 30
+	// 28 outdated
+}
+
 // A message of any length goes out as it is read, and is read as it comes.
 func ExampleSender_SendFrom() {
 	ctx := context.Background()

@@ -157,7 +157,7 @@ func FuzzMux(f *testing.F) {
 			case 10:
 				if len(receivers) > 0 {
 					r := receivers[next()%len(receivers)]
-					r.SetOrdering(Ordering(next() % 2))
+					r.SetOrdering(Ordering(next() % 3))
 					r.SetMaxWait(time.Duration(next()%3) * 20 * time.Millisecond)
 				}
 			case 9:

@@ -16,7 +16,7 @@ type Message struct {
 	Data []byte
 
 	// Seq is the message's number in its flow, from 0. In an ordered flow a gap is a message that the sender
-	// abandoned, or one that SetMaxWait has let others pass.
+	// abandoned, or one that SetMaxWait has let others pass. With [Latest], it is one that was outdated or abandoned.
 	Seq uint64
 
 	// More says that the message is a part of a longer one, which goes on in message Seq+1. See

@@ -43,6 +43,21 @@ type Ordering uint8
 const (
 	Ordered Ordering = iota // as sent: a message waits for those before it
 	Arrival                 // as they are complete: what is lost delays nothing else
+
+	// Latest hands over the newest complete message, and never one that is older than one before: for state of which
+	// only the newest counts, and readers that may be slow. A message that is complete outdates all before it, those that
+	// have not been read as well as those that are missing or not complete: they are dropped, their part of the window
+	// is free, and ReceiverStats.Outdated counts them as they arrive. So at most one message is at hand, and
+	// Message.Seq shows how many were passed. To the sender they are Delivered, having arrived, and it repeats what
+	// is lost of them unless it abandons it; see [Supersede] and [Transmits].
+	//
+	// It is for messages that are sent as a whole. Each part of a longer one counts as a message, as with Arrival, so that
+	// parts outdate each other, and NextReader fails. A longer message that is being read when SetOrdering changes the
+	// order from Ordered to Latest comes to its end first, part by part; Latest is in force from there on.
+	//
+	// The newest message stays at hand when the flow ends, by whatever reason but Reject. The end comes when the older
+	// ones have arrived or been abandoned too. It is the receiver's choice alone: in Options it counts as Ordered.
+	Latest
 )
 
 // priorityOf returns the priority that a flow opened with a level on the wire has.
@@ -87,7 +102,7 @@ type Options struct {
 	Stream bool
 
 	// Ordering tells the peer whether messages may be handed over in order of arrival, where it makes no difference
-	// to the application. The receiver may choose otherwise, see [Receiver.SetOrdering].
+	// to the application. The receiver may choose otherwise, see [Receiver.SetOrdering]. [Latest] counts as Ordered.
 	Ordering Ordering
 
 	// Returns is how many flows of the peer may answer this one. Zero means none. See [Sender.RefuseReturns] for what

@@ -36,34 +36,39 @@ type Receiver struct {
 
 	gate gate.Gate // condition: Recv need not wait
 	// Protected by gate.
-	queue      messageQueue
-	consumed   uint64 // credit freed by reading since the loop last looked
-	ready      bool   // on the loop's list
-	taken      bool   // the application has it
-	complete   bool   // nothing follows what is in queue
-	retired    bool   // the loop knows that the application is done with it
-	answers    int    // flows of ours that answer it and are not settled
-	rejected   bool
-	code       uint64 // of the rejection
-	err        error  // why nothing follows, once complete
-	wanted     Ordering
-	wantedWait time.Duration
-	reorder    bool // nothing may be read before the loop has put the queue in order
-	stats      ReceiverStats
-	goesOn     bool   // the last message read was a part
-	nextPart   uint64 // number that follows it
-	dropping   bool   // the rest of a message that was cut off
-	reader     *MessageReader
+	queue        messageQueue
+	consumed     uint64 // credit freed by reading since the loop last looked
+	ready        bool   // on the loop's list
+	taken        bool   // the application has it
+	complete     bool   // nothing follows what is in queue
+	retired      bool   // the loop knows that the application is done with it
+	answers      int    // flows of ours that answer it and are not settled
+	rejected     bool
+	code         uint64 // of the rejection
+	err          error  // why nothing follows, once complete
+	wanted       Ordering
+	wantedWait   time.Duration
+	reorder      bool // nothing may be read before the loop has put the queue in order
+	finishing    bool // Latest is wanted, once the message being read is at its end
+	stats        ReceiverStats
+	read         uint64 // above the newest message read
+	dropped      uint64 // messages that were at hand when they were outdated
+	droppedBytes uint64 // of them
+	goesOn       bool   // the last message read was a part
+	nextPart     uint64 // number that follows it
+	dropping     bool   // the rest of a message that was cut off
+	reader       *MessageReader
 
 	// The rest belongs to the loop. See recv_flow.go. Every message is in one of these states: unknown, in table, or
-	// settled, which is handed over or skipped. All below base are settled, base is not, and of the others those in
-	// gone. In an ordered flow a message is handed over when it is not above front; front is base, unless gaps have
-	// been passed.
+	// settled, which is handed over, skipped or outdated. All below base are settled, base is not, and of the others
+	// those in gone. In an ordered flow a message is handed over when it is not above front; front is base, unless gaps
+	// have been passed or what is below the floor was outdated.
 
 	table      recvTable
 	base       uint64
 	front      uint64
 	gone       rangeset.Set
+	floor      uint64       // what is not settled below is outdated; see recv_latest.go
 	top        uint64       // messages from here on are unknown
 	out        messageQueue // handed over in this packet
 	touched    bool         // among the mux's touched flows
@@ -155,14 +160,26 @@ func (r *Receiver) endAndUnlock() error {
 // popAndUnlock takes the first message and gives back its credit.
 func (r *Receiver) popAndUnlock() Message {
 	msg := r.queue.pop()
+	r.read = max(r.read, msg.Seq+1)
+	finished := (!msg.More || msg.Seq != r.nextPart) && r.finish()
 	r.goesOn, r.nextPart, r.dropping = msg.More, msg.Seq+1, r.dropping && msg.cut && msg.More
 	n := msg.cost()
 	r.consumed += n
 	total := r.m.readBytes.Add(n)
 	// The loop is told when it can grant an eighth of a window, and when the flow is done with.
-	r.unlockAndNotify(r.consumed >= r.notifyAt.Load() || total >= r.m.notifyAt ||
+	r.unlockAndNotify(finished || r.consumed >= r.notifyAt.Load() || total >= r.m.notifyAt ||
 		r.complete && r.queue.len() == 0 && !r.retired)
 	return msg
+}
+
+// finish has the order be Latest if that only waited for the end of the message that has been read.
+func (r *Receiver) finish() bool {
+	if !r.finishing {
+		return false
+	}
+	r.finishing = false
+	r.dropOutdated()
+	return true
 }
 
 func (r *Receiver) unlockAndNotify(worth bool) {
@@ -201,26 +218,30 @@ func (r *Receiver) Messages(ctx context.Context) iter.Seq2[Message, error] {
 }
 
 // SetOrdering changes the order in which messages are handed over, from the next Recv on. At first it is what the
-// sender asked for with Options.Ordering. Every message is handed over once.
+// sender asked for with Options.Ordering. No message is handed over twice.
 //
 // With [Arrival], a message is handed over as soon as it is complete. Going back to [Ordered], messages that have not
 // been read wait again until those before them are there; the ones missing among those already read come first, in
-// order. It does not block, and has no effect on a stream.
+// order. With [Latest], messages that have not been read are dropped but for the newest, and what was older then stays
+// dropped if the order changes again. It does not block, and has no effect on a stream.
 func (r *Receiver) SetOrdering(o Ordering) {
 	if r.stream {
 		return
 	}
 	r.gate.Lock()
-	if o = min(o, Arrival); o == r.wanted {
+	if o = min(o, Latest); o == r.wanted {
 		r.gate.Unlock(r.readable())
 		return
 	}
-	r.wanted = o
+	r.finishing = o == Latest && r.wanted == Ordered && r.goesOn && !r.dropping
+	if r.wanted = o; o == Latest && !r.finishing {
+		r.dropOutdated()
+	}
 	if o == Ordered && r.complete {
 		r.queue.sort()
 	}
 	r.reorder = o == Ordered && !r.complete
-	r.unlockAndNotify(!r.complete)
+	r.unlockAndNotify(!r.complete || o == Latest && !r.retired)
 }
 
 // SetMaxWait bounds how long a complete message of an ordered flow waits for those before it: after d, or up to a

@@ -138,6 +138,9 @@ func (m *Mux) collectReceiver(r *Receiver) {
 	r.consumed, r.stats.freed = 0, r.freed
 	rejected, code := r.rejected, r.code
 	wanted, wait, reorder := r.wanted, r.wantedWait, r.reorder
+	if r.finishing {
+		wanted = Ordered
+	}
 	if rejected && code == uint64(wire.CodeFlowRefused) && r.settled && !r.retired && !r.reject.isSet() {
 		m.tellReject(r, wire.CodeFlowRefused) // who has sent all may still wait for an answer
 	}

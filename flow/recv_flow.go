@@ -132,6 +132,13 @@ func (m *Mux) handleData(r *Receiver, d *wire.FlowData) error {
 	if d.End {
 		p.total, p.more = end, d.More
 	}
+	if d.Seq < r.floor {
+		if err := m.outdate(r, d.Seq, p, max(p.high(), end)); err != nil {
+			return err
+		}
+		m.handOver(r)
+		return m.afterData(r)
+	}
 	m.pieces -= p.extra()
 	m.countDuplicate(r, m.store(r, p, off, d.Data))
 	m.pieces += p.extra()
@@ -223,15 +230,18 @@ func (m *Mux) deliver(r *Receiver, msg Message, buf *buffer) error {
 	if seq == r.front {
 		r.front++
 	}
-	return m.settleNumber(r, seq)
+	if err := m.settleNumber(r, seq); err != nil || r.ordering != Latest {
+		return err
+	}
+	return m.raiseFloor(r, seq+1)
 }
 
-// settledNumber reports whether message seq has been handed over or skipped.
+// settledNumber reports whether message seq has been handed over, skipped or outdated.
 func (r *Receiver) settledNumber(seq uint64) bool {
 	return seq < r.base || len(r.gone) > 0 && r.gone.Contains(seq)
 }
 
-// settleNumber notes that message seq has been handed over or skipped.
+// settleNumber notes that message seq has been handed over, skipped or outdated.
 func (m *Mux) settleNumber(r *Receiver, seq uint64) error {
 	if seq == r.base {
 		r.base++
@@ -280,6 +290,10 @@ func (m *Mux) handOut() {
 		m.touched[i] = nil
 		r.touched = false
 		m.handOutTo(r)
+		if r.floor > 0 { // what is outdated is free without having been read
+			m.updateWindow(r)
+			m.updateSessionLimits()
+		}
 	}
 	m.touched = m.touched[:0]
 }
@@ -292,7 +306,11 @@ func (m *Mux) handOutTo(r *Receiver) {
 	if !r.rejected {
 		r.out.moveTo(&r.queue)
 	}
-	m.giveBack(r, r.dropAndUnlock(&r.out))
+	var outdated uint64
+	if r.wanted == Latest && !r.finishing {
+		outdated = r.keepLatest()
+	}
+	m.giveBack(r, outdated+r.dropAndUnlock(&r.out))
 }
 
 // dropAndUnlock drops the messages of q, unlocks the gate and returns their credit.

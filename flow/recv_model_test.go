@@ -32,6 +32,8 @@ const (
 	modelComplete
 	modelHanded
 	modelSkipped
+	modelAtHand
+	modelOutdated
 )
 
 // used is what FLOW_SKIP says.
@@ -48,6 +50,7 @@ type flowModel struct {
 	msgs     []*modelMessage
 	next     int
 	handed   []uint64
+	floor    int // above the newest that was complete, if only newer ones are handed over
 }
 
 func newFlowModel(ordering Ordering, pick func(int) int) *flowModel {
@@ -75,10 +78,14 @@ func (m *flowModel) data(seq, from, to int, end bool) {
 	msg.seen, msg.ended = max(msg.seen, to), msg.ended || end
 	if msg.ended && !slices.Contains(msg.got, false) {
 		msg.state = modelComplete
-		if m.ordering == Arrival {
+		switch {
+		case m.ordering == Arrival:
 			m.hand(seq)
+		case m.ordering == Latest && seq >= m.floor:
+			msg.state, m.floor = modelAtHand, seq+1
 		}
 	}
+	m.outdate()
 	m.advance()
 }
 
@@ -89,7 +96,27 @@ func (m *flowModel) skipped(seq int) {
 	m.advance()
 }
 
+// outdate settles what is older than the newest message and has no bytes above those received.
+func (m *flowModel) outdate() {
+	for seq, msg := range m.msgs {
+		newest := seq == m.floor-1
+		if seq < m.floor && (msg.state == modelOpen && msg.ended || msg.state == modelComplete || msg.state == modelAtHand && !newest) {
+			msg.state = modelOutdated
+		}
+	}
+}
+
+// read reads what is at hand in the order Latest.
+func (m *flowModel) read() {
+	if m.floor > 0 && m.msgs[m.floor-1].state == modelAtHand {
+		m.hand(m.floor - 1)
+	}
+}
+
 func (m *flowModel) advance() {
+	if m.ordering == Latest {
+		return
+	}
 	for ; m.next < len(m.msgs); m.next++ {
 		switch m.msgs[m.next].state {
 		case modelOpen:
@@ -105,16 +132,19 @@ func (m *flowModel) hand(seq int) {
 	m.handed = append(m.handed, uint64(seq))
 }
 
-// credit returns what the flow has used and what is held of it if the reader reads at once.
+// credit returns what the flow has used and what is held of it.
 func (m *flowModel) credit() (used, held uint64) {
-	for _, msg := range m.msgs {
+	for seq, msg := range m.msgs {
 		switch {
 		case msg.state == modelSkipped:
 			used += msg.used()
 		case msg.seen >= 0:
 			n := wire.MessageCost + uint64(msg.seen)
 			used += n
-			if msg.state != modelHanded {
+			switch {
+			case msg.state == modelOpen && seq < m.floor:
+				held += wire.MessageCost
+			case msg.state != modelHanded && msg.state != modelOutdated:
 				held += n
 			}
 		}
@@ -130,6 +160,8 @@ func checkReassembly(t *testing.T, ordering Ordering, steps int, pick func(int) 
 	defer f.m.Close(epoch, errTestOver)
 	f.must((&wire.FlowOpen{Label: []byte("l"), Arrival: ordering == Arrival}).Append(nil))
 	r := f.accept()
+	r.SetOrdering(ordering)
+	f.m.collect()
 	var total uint64
 	for _, msg := range m.msgs {
 		total += msg.used()
@@ -138,10 +170,14 @@ func checkReassembly(t *testing.T, ordering Ordering, steps int, pick func(int) 
 	var trace []string
 	var got []uint64
 	var err error
+	lazy := ordering == Latest // else the reader reads at once
 	check := func() {
 		t.Helper()
-		msgs, recvErr := take(r)
-		err = recvErr
+		var msgs []Message
+		if !lazy || pick(2) == 0 {
+			m.read()
+			msgs, err = take(r)
+		}
 		for _, msg := range msgs {
 			if want := m.msgs[msg.Seq].content; !bytes.Equal(msg.Data, want) || msg.Late || msg.More {
 				t.Fatalf("message %d: %d bytes %v, want %d\n%s", msg.Seq, len(msg.Data), msg, len(want), trace)
@@ -206,7 +242,18 @@ func checkReassembly(t *testing.T, ordering Ordering, steps int, pick func(int) 
 		}
 	}
 	f.must(end)
+	lazy = false
 	check()
+	outdated := 0
+	for _, msg := range m.msgs {
+		if msg.state == modelOutdated {
+			outdated++
+		}
+	}
+	if s := r.Stats(); s.Messages != uint64(len(got)) || s.Outdated != uint64(outdated) ||
+		s.Messages+s.Skipped+s.Outdated != uint64(len(m.msgs)) {
+		t.Fatalf("%+v, want %d messages, %d outdated, %d in all\n%s", s, len(got), outdated, len(m.msgs), trace)
+	}
 	if err != io.EOF || f.m.pieces != 0 || f.m.ahead != 0 || len(f.m.receivers) != 0 {
 		t.Fatalf("at the end: %v, %d pieces, %d bytes ahead, %d flows; want io.EOF and none\n%s", err, f.m.pieces,
 			f.m.ahead, len(f.m.receivers), trace)
@@ -215,7 +262,7 @@ func checkReassembly(t *testing.T, ordering Ordering, steps int, pick func(int) 
 
 // TestReassemblyModel compares the receiver with the model.
 func TestReassemblyModel(t *testing.T) {
-	for _, ordering := range []Ordering{Ordered, Arrival} {
+	for _, ordering := range []Ordering{Ordered, Arrival, Latest} {
 		for seed := range uint64(400) {
 			rnd := rand.New(rand.NewPCG(seed, uint64(ordering)))
 			if checkReassembly(t, ordering, 80, rnd.IntN); t.Failed() {
@@ -227,13 +274,11 @@ func TestReassemblyModel(t *testing.T) {
 
 // FuzzReassembly is TestReassemblyModel with choices made by the fuzzer.
 func FuzzReassembly(f *testing.F) {
-	f.Add(false, []byte{11, 4, 0, 30, 3, 1, 2, 5, 4, 4, 4, 0, 1, 1, 9, 9, 20, 3, 8, 1, 2, 7, 7})
-	f.Add(true, []byte{7, 4, 1, 4, 1, 3, 1, 2, 0, 0, 3, 5, 9, 100, 50, 2, 5, 6, 1, 3, 3, 0})
-	f.Fuzz(func(t *testing.T, arrival bool, choices []byte) {
-		ordering, steps := Ordered, min(len(choices)/3, 300)
-		if arrival {
-			ordering = Arrival
-		}
+	f.Add(byte(Latest), []byte{11, 4, 0, 30, 3, 1, 2, 5, 4, 4, 4, 0, 1, 1, 9, 9, 20, 3, 8, 1, 2, 7, 7, 255, 0, 128})
+	f.Add(byte(Ordered), []byte{11, 4, 0, 30, 3, 1, 2, 5, 4, 4, 4, 0, 1, 1, 9, 9, 20, 3, 8, 1, 2, 7, 7})
+	f.Add(byte(Arrival), []byte{7, 4, 1, 4, 1, 3, 1, 2, 0, 0, 3, 5, 9, 100, 50, 2, 5, 6, 1, 3, 3, 0})
+	f.Fuzz(func(t *testing.T, order byte, choices []byte) {
+		ordering, steps := Ordering(order%3), min(len(choices)/3, 300)
 		checkReassembly(t, ordering, steps, func(n int) int {
 			if len(choices) == 0 {
 				return 0

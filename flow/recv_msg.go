@@ -14,6 +14,7 @@ type recvMsg struct {
 	have  rangeset.Set // bytes received
 	total int          // length of the message, or -1 while it is not known
 	ahead int          // capacity of buf that was taken in the hope of a long message
+	past  int          // of an outdated one, which has no buf: the highest offset received; its credit is given back
 	at    int64        // when it was complete, on the mux's clock
 	more  bool         // it is a part
 	cut   bool         // abandoned by the sender when it was complete already
@@ -24,7 +25,7 @@ func (p *recvMsg) complete() bool { return p.total >= 0 && p.have.Covers(0, uint
 // high is the highest offset received.
 func (p *recvMsg) high() int {
 	if p.buf == nil {
-		return 0
+		return p.past
 	}
 	return len(p.buf.b)
 }
@@ -32,8 +33,11 @@ func (p *recvMsg) high() int {
 // extra is how many pieces p has beyond the first, which wire.MessageCost pays for.
 func (p *recvMsg) extra() int { return max(len(p.have)-1, 0) }
 
-// cost is the credit p has used so far.
-func (p *recvMsg) cost() uint64 { return uint64(p.high()) + wire.MessageCost }
+// used is the credit p has used so far.
+func (p *recvMsg) used() uint64 { return uint64(p.high()) + wire.MessageCost }
+
+// cost is what of that has not been given back.
+func (p *recvMsg) cost() uint64 { return uint64(p.high()-p.past) + wire.MessageCost }
 
 // add notes that bytes from off up to end have been received, and returns how many of them had been before.
 func (p *recvMsg) add(off, end int) (again int) {

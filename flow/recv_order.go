@@ -6,7 +6,9 @@ package flow
 import "slices"
 
 // mayPass reports whether message seq is handed over as soon as it is complete.
-func (r *Receiver) mayPass(seq uint64) bool { return seq <= r.front || r.ordering == Arrival }
+func (r *Receiver) mayPass(seq uint64) bool {
+	return seq >= r.floor && (seq <= r.front || r.ordering != Ordered)
+}
 
 // setOrdering changes the order from now on.
 func (m *Mux) setOrdering(r *Receiver, o Ordering) {
@@ -14,16 +16,20 @@ func (m *Mux) setOrdering(r *Receiver, o Ordering) {
 		return
 	}
 	r.ordering, r.held = o, queue[heldMsg]{}
-	if o == Arrival {
+	switch o {
+	case Arrival:
 		m.deliverUpTo(r, r.top)
+		return
+	case Latest:
+		m.startLatest(r)
 		return
 	}
 	// What has not been read goes back behind the gaps.
-	r.front = r.base
+	r.front = r.gone.Next(max(r.base, r.floor))
 	m.handOutTo(r)
 	r.gate.Lock()
 	for _, msg := range r.queue.takeSorted() {
-		if msg.Seq < r.base || r.settled {
+		if msg.Seq < r.front || r.settled {
 			*r.queue.push() = msg
 			continue
 		}

@@ -12,7 +12,7 @@ import (
 
 var (
 	errReaderReplaced = errors.New("flow: another NextReader has been called")
-	errReaderOrder    = errors.New("flow: NextReader on a flow in order of arrival; see SetOrdering")
+	errReaderOrder    = errors.New("flow: NextReader on a flow that is not in order; see SetOrdering")
 )
 
 // A MessageReader reads one message of any length, whether the sender sent it as a whole or in parts with
@@ -31,7 +31,8 @@ type MessageReader struct {
 
 // NextReader waits for the next message and returns a reader of it. ctx bounds this wait and those of the reader's
 // methods. What an earlier reader has left of its message is dropped, and that reader fails. The errors are those of
-// Recv; besides, NextReader fails on a flow in order of arrival, where parts would be mixed up.
+// Recv; besides, NextReader fails on a flow that is not [Ordered], where parts would be
+// mixed up or missing. A message that is being read when the order changes to [Latest] is not cut off.
 //
 // If a part of the message is missing because the sender has abandoned it, the reader's error matches
 // io.ErrUnexpectedEOF and [ErrAbandoned]. If the flow ends within the message, it matches io.ErrUnexpectedEOF and the
@@ -39,9 +40,9 @@ type MessageReader struct {
 func (r *Receiver) NextReader(ctx context.Context) (*MessageReader, error) {
 	for {
 		r.gate.Lock()
-		arrival := r.wanted == Arrival
+		ordered := r.wanted == Ordered
 		r.gate.Unlock(r.readable())
-		if arrival {
+		if !ordered {
 			return nil, errReaderOrder
 		}
 		if err := r.gate.WaitAndLock(ctx); err != nil {
@@ -112,7 +113,8 @@ func (mr *MessageReader) nextPart() error {
 		return fmt.Errorf("flow: message cut off: %w: %w", io.ErrUnexpectedEOF, err)
 	case r.queue.front().Seq != mr.msg.Seq+1 || r.queue.front().cut:
 		r.goesOn, r.dropping = false, true
-		r.gate.Unlock(r.readable())
+		finished := r.finish()
+		r.unlockAndNotify(finished)
 		return fmt.Errorf("flow: message cut off: %w: %w", io.ErrUnexpectedEOF, ErrAbandoned)
 	}
 	mr.msg.Release()

@@ -34,14 +34,14 @@ func (m *Mux) handleSkip(r *Receiver, s *wire.FlowSkip) error {
 
 // skip drops one message, if it is not complete, and gives its credit back.
 func (m *Mux) skip(r *Receiver, seq, used uint64) error {
-	var have uint64
+	var have, past uint64
 	p := r.table.get(r.base, seq)
 	if p != nil {
 		if p.complete() {
 			p.cut = true
 			return nil
 		}
-		have = p.cost()
+		have, past = p.used(), uint64(p.past)
 		if p.total >= 0 && used > have {
 			return violation(wire.CodeFlowState, "skipped message used more than its length")
 		}
@@ -56,7 +56,7 @@ func (m *Mux) skip(r *Receiver, seq, used uint64) error {
 		r.table.remove(r.base, seq)
 		m.freeMessage(p)
 	}
-	m.giveBack(r, used)
+	m.giveBack(r, used-past)
 	r.count.Skipped++
 	return m.settleNumber(r, seq)
 }

@@ -10,8 +10,9 @@ type ReceiverStats struct {
 	Messages  uint64 // handed over: read, or at hand
 	Bytes     uint64 // of them
 	Skipped   uint64 // messages abandoned by the sender before they were complete
+	Outdated  uint64 // messages dropped, in the order Latest, because a newer one was complete
 	Late      uint64 // of Messages, those handed over after others that follow them
-	Duplicate uint64 // bytes received again
+	Duplicate uint64 // bytes received again, or of messages settled before: abandoned, outdated, rejected
 
 	AtHand   int       // messages that Recv need not wait for
 	Oldest   time.Time // when the first of those was complete; zero if there is none
@@ -28,6 +29,7 @@ type ReceiverStats struct {
 func (r *Receiver) Stats() ReceiverStats {
 	r.gate.Lock()
 	s := r.stats
+	s.Messages, s.Bytes, s.Outdated = s.Messages-r.dropped, s.Bytes-r.droppedBytes, s.Outdated+r.dropped
 	s.AtHand = r.queue.len()
 	if s.AtHand > 0 {
 		s.Oldest = r.m.epoch.Add(time.Duration(r.queue.front().at))

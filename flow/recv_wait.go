@@ -43,7 +43,7 @@ func (r *Receiver) holds(h heldMsg) bool {
 // gatherHeld finds out what is held when that has not been kept account of.
 func (r *Receiver) gatherHeld() {
 	r.held = queue[heldMsg]{}
-	if r.maxWait <= 0 || r.ordering == Arrival {
+	if r.maxWait <= 0 || r.ordering != Ordered {
 		return
 	}
 	var held []heldMsg
@@ -70,7 +70,7 @@ func (m *Mux) setMaxWait(r *Receiver, d time.Duration) {
 
 // awaitGap has the complete messages behind a gap handed over when they have waited for too long.
 func (m *Mux) awaitGap(r *Receiver) {
-	if r.maxWait <= 0 || r.waitAt != 0 || r.ordering == Arrival || r.settled {
+	if r.maxWait <= 0 || r.waitAt != 0 || r.ordering != Ordered || r.settled {
 		return
 	}
 	for r.held.len() > 0 && !r.holds(*r.held.at(0)) {
@@ -105,7 +105,7 @@ func (m *Mux) passGaps(now time.Time) {
 	at, kept := m.clock(m.now), m.waiting[:0]
 	for _, r := range m.waiting {
 		switch {
-		case r.ordering == Arrival || r.settled:
+		case r.ordering != Ordered || r.settled:
 			r.waitAt = 0
 		case r.waitAt != 0 && r.waitAt-int64(r.maxWait/16) <= at:
 			m.passGap(r, at)

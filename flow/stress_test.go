@@ -171,7 +171,7 @@ func (st *stress) useReceiver(ctx context.Context, r *Receiver, rnd *rand.Rand) 
 			st.received(&Message{Data: all})
 		}
 	case 5:
-		r.SetOrdering(Ordering(rnd.IntN(2)))
+		r.SetOrdering(Ordering(rnd.IntN(3)))
 	case 6:
 		r.SetMaxWait(time.Duration(rnd.IntN(3)) * 10 * time.Millisecond)
 	case 7:

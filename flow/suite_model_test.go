@@ -51,6 +51,8 @@ type modelledFlow struct {
 	parent   *modelledFlow // which it answers
 	msgs     []*promise    // by number
 	disorder bool          // the receiver may hand messages over in any order
+	latest   bool          // but not older ones after newer ones now
+	outdates bool          // the receiver may drop messages
 	last     int64         // number handed over last; -1: none
 	moved    bool          // to another priority
 	closed   bool
@@ -340,6 +342,8 @@ func (m *modelled) got(f *modelledFlow, msg *Message) {
 		m.t.Errorf("flow %s: message %d arrived changed", f.s.Label(), msg.Seq)
 	case int64(msg.Seq) < f.last && !f.disorder && !msg.Late:
 		m.t.Errorf("flow %s: message %d was received after %d", f.s.Label(), msg.Seq, f.last)
+	case int64(msg.Seq) < f.last && f.latest:
+		m.t.Errorf("flow %s: message %d was received after %d, though only newer ones are wanted", f.s.Label(), msg.Seq, f.last)
 	case x.receipt.Reason() == StartDeadline:
 		m.t.Errorf("flow %s: message %d was received though nothing of it was sent in time", f.s.Label(), msg.Seq)
 	}
@@ -420,7 +424,10 @@ func (m *modelled) act() {
 		case 2:
 			if f.r != nil {
 				f.disorder = true
-				f.r.SetOrdering(Ordering(m.pick(2)))
+				o := Ordering(m.pick(3))
+				f.latest = o == Latest
+				f.outdates = f.outdates || f.latest
+				f.r.SetOrdering(o)
 				f.r.SetMaxWait(m.ms(50))
 			}
 		}
@@ -490,7 +497,7 @@ func (m *modelled) finish() {
 		if x.reliable() && !delivered && !gone {
 			t.Errorf("%s is %v, %v, though it was to be reliable", name, x.receipt.Outcome(), x.receipt.Reason())
 		}
-		if delivered && !x.received && !gone {
+		if delivered && !x.received && !gone && !x.f.outdates {
 			t.Errorf("%s is Delivered and was not received", name)
 		}
 	}
@@ -503,6 +510,12 @@ func (m *modelled) finish() {
 		case f.parent != nil && f.parent.refuses:
 		default:
 			t.Errorf("flow %s ends with %v; closed %v, aborted %v, rejected %v", f.s.Label(), f.end, f.closed, f.aborted, f.rejected)
+		}
+		if f.end == io.EOF {
+			st := f.r.Stats()
+			if n := st.Messages + st.Skipped + st.Outdated; n != uint64(len(f.msgs)) || st.Outdated > 0 && !f.outdates {
+				t.Errorf("flow %s ends after %d messages, of which the receiver has seen %+v", f.s.Label(), len(f.msgs), st)
+			}
 		}
 		if st := f.s.Stats(); st.Queued != 0 || st.QueuedBytes != 0 || st.InFlight != 0 {
 			t.Errorf("flow %s at the end: %+v", f.s.Label(), st)
