@@ -145,11 +145,14 @@ func (m *Mux) HandlePacketEnd(now time.Time, pn uint64, eliciting bool, ecn wire
 // HandleTimeout does what NextTimeout announced. The driver then calls Append until that returns nothing. A driver that
 // cannot send yet calls it whenever Wake has been called: deadlines of messages count from when the machine hears of
 // them.
+//
+// now may be before times already told: a driver that is behind with what has arrived says up to when it is through, and
+// no timer that would end later is believed.
 func (m *Mux) HandleTimeout(now time.Time) {
 	if m.closed {
 		return
 	}
-	m.now = now
+	m.advance(now)
 	m.collect()
 	m.loss.HandleTimeout(now)
 	if !m.probeAt.IsZero() && !m.probeAt.After(now) {
@@ -166,12 +169,20 @@ func (m *Mux) HandleDeadlines(now time.Time) {
 	if m.closed {
 		return
 	}
-	m.now = now
+	m.advance(now)
 	m.collect()
 	m.expireMessages(now)
 	m.passGaps(now)
 	m.handOut()
 	m.publish()
+}
+
+// advance sets the time of the call in progress, which does not go back: what collect finds is new, and its deadlines do
+// not count from before it was there.
+func (m *Mux) advance(now time.Time) {
+	if now.After(m.now) {
+		m.now = now
+	}
 }
 
 // NextDeadline returns when HandleDeadlines should be called next, if nothing happens before; zero: never.

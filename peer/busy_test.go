@@ -15,7 +15,7 @@ import (
 )
 
 // TestTimersOfABusyLoop: a loop that has got behind with what has arrived reads all of it before it believes that an
-// acknowledgement is missing.
+// acknowledgement is missing, and what it is told meanwhile is no older for that.
 func TestTimersOfABusyLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := peertest.New(t, &peertest.Config{OneWay: 10 * time.Millisecond, NoRelay: true})
@@ -51,10 +51,13 @@ func TestTimersOfABusyLoop(t *testing.T) {
 
 		before := s.Stats()
 		slow.Store(true)
+		var ticks []*flow.Receipt
 		for range 30 {
-			if _, err := f.Send(t.Context(), []byte("tick")); err != nil {
+			r, err := f.Send(t.Context(), []byte("tick"), flow.StartWithin(20*time.Millisecond))
+			if err != nil {
 				t.Fatal(err)
 			}
+			ticks = append(ticks, r)
 			time.Sleep(10 * time.Millisecond)
 		}
 		time.Sleep(time.Second)
@@ -64,6 +67,11 @@ func TestTimersOfABusyLoop(t *testing.T) {
 		}
 		if timeouts := after.Flow.TotalTimeouts - before.Flow.TotalTimeouts; timeouts != 0 {
 			t.Errorf("%d probe timeouts, want none: every acknowledgement had arrived in time\n%+v", timeouts, after)
+		}
+		for i, r := range ticks {
+			if err := r.Wait(t.Context()); err != nil {
+				t.Errorf("tick %d: %v; want it sent as soon as the loop heard of it", i, err)
+			}
 		}
 	})
 }

@@ -81,6 +81,7 @@ func (s *Session) round() (more bool) {
 	s.runPosted()
 	now, more := s.receive()
 	if !more { // else what a timer misses may be at hand
+		s.mux.Collect(now) // as new as it is
 		s.handleTimeouts(s.takenAt)
 	}
 	more = s.send(now) || more
