@@ -14,8 +14,8 @@ import (
 	gates "github.com/seed-98f0d4c2/runnel/internal/gate"
 )
 
-// maxBacklog is how many streams wait in a Listener. Beyond it streams are refused.
-const maxBacklog = 1024
+// maxBacklog is how many streams wait in a Listener. Beyond it, and beyond a session's share of it, streams are refused.
+const maxBacklog = 4096
 
 // A Listener is a [net.Listener] for the streams under one label, as [net/http.Server] and others that know nothing
 // of peers want it. The connections that it accepts are of type [*Stream], whose Session says who the peer is.
@@ -26,8 +26,9 @@ type Listener struct {
 
 	gate gates.Gate // condition: Accept need not wait
 	// Protected by gate.
-	queue []arrivedStream
-	err   error // why nothing more comes
+	queue   []arrivedStream
+	waiting map[*Session]int // streams in queue; no zeros
+	err     error            // why nothing more comes
 }
 
 var _ net.Listener = (*Listener)(nil)
@@ -40,6 +41,10 @@ type arrivedStream struct {
 // Listener makes a listener of the streams that peers open under a label on any session of the endpoint, those
 // included that are waiting already. AcceptStream does not return them. A label has one listener at a time; a
 // session's own goes before that of the endpoint.
+//
+// At most 4096 streams wait for Accept. A session that has one among them gets another in only while it has less than a
+// quarter as many as there are places left, so that no peer takes them all: the first gets 819, the next one 655. The
+// opener of a stream beyond that sees a [*flow.RejectedError].
 //
 // Sessions need not be accepted for it: while there is a listener, or a handler of calls, and more sessions than
 // [Config.Backlog] wait for Accept, the oldest of them leaves the line and lives on.
@@ -92,6 +97,9 @@ func (l *Listener) next(ctx context.Context) (arrivedStream, error) {
 	next := l.queue[0]
 	l.queue[0] = arrivedStream{}
 	l.queue = l.queue[1:]
+	if l.waiting[next.s]--; l.waiting[next.s] == 0 {
+		delete(l.waiting, next.s)
+	}
 	return next, nil
 }
 
@@ -103,7 +111,7 @@ func (l *Listener) Close() error {
 	l.where.remove(l)
 	l.gate.Lock()
 	refused := l.queue
-	l.queue = nil
+	l.queue, l.waiting = nil, nil
 	if l.err == nil {
 		l.err = net.ErrClosed
 	}
@@ -123,14 +131,21 @@ func (l *Listener) Label() string { return l.label }
 // offer puts a stream in line, or refuses it.
 func (l *Listener) offer(s *Session, r *flow.Receiver) {
 	l.gate.Lock()
-	full := l.err != nil || len(l.queue) >= maxBacklog
-	if !full {
+	ok := l.err == nil && l.hasRoom(s)
+	if ok {
 		l.queue = append(l.queue, arrivedStream{s, r})
+		l.waiting[s]++
 	}
 	l.gate.Unlock(l.ready())
-	if full {
+	if !ok {
 		refuse(r)
 	}
+}
+
+// hasRoom says whether another stream of a session may wait. The gate must be locked.
+func (l *Listener) hasRoom(s *Session) bool {
+	left, n := maxBacklog-len(l.queue), l.waiting[s]
+	return left > 0 && (n == 0 || n < left/4)
 }
 
 // listeners are those of an endpoint or a session, by label.
@@ -155,7 +170,7 @@ func (ls *listeners) add(id ID, label string) (*Listener, error) {
 	if ls.byLabel == nil {
 		ls.byLabel = make(map[string]*Listener)
 	}
-	l := &Listener{id: id, where: ls, label: label}
+	l := &Listener{id: id, where: ls, label: label, waiting: make(map[*Session]int)}
 	ls.byLabel[label] = l
 	return l, nil
 }

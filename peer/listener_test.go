@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/net/nettest"
 
+	"github.com/seed-98f0d4c2/runnel/flow"
 	"github.com/seed-98f0d4c2/runnel/peer"
 	"github.com/seed-98f0d4c2/runnel/peer/peertest"
 )
@@ -137,6 +138,57 @@ func TestListener(t *testing.T) {
 		wg.Wait()
 		if _, err := far.Listener("c"); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("a listener of a closed endpoint: %v, want net.ErrClosed", err)
+		}
+	})
+}
+
+// TestOnePeerFillsAListener: a peer that opens streams faster than they are accepted is refused some, and keeps nobody out.
+func TestOnePeerFillsAListener(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const opened, share = 900, 819
+		n := peertest.New(t, &peertest.Config{OneWay: 5 * time.Millisecond, NoRelay: true})
+		far := n.Endpoint(peertest.Public, nil)
+		l, err := far.Listener("a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		greedy, _ := meet(t, n.Endpoint(peertest.Public, nil), far)
+		modest, _ := meet(t, n.Endpoint(peertest.Public, nil), far)
+		open := func(s *peer.Session, count int) (all []*peer.Stream) {
+			for range count {
+				st, err := s.OpenStream("a")
+				if err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, st)
+			}
+			time.Sleep(time.Second)
+			return all
+		}
+		refused := func(all []*peer.Stream) (count int) {
+			for _, st := range all {
+				if _, err := st.Write([]byte("x")); err != nil {
+					if rejected := (*flow.RejectedError)(nil); !errors.As(err, &rejected) {
+						t.Fatalf("writing to a stream that was refused: %v, want a *flow.RejectedError", err)
+					}
+					count++
+				}
+			}
+			return count
+		}
+		if got, want := refused(open(greedy, opened)), opened-share; got != want {
+			t.Errorf("%d streams refused, want %d", got, want)
+		}
+		if got := refused(open(modest, 100)); got != 0 {
+			t.Errorf("%d streams of another peer refused, want none", got)
+		}
+		for i := range share + 100 {
+			if _, err := l.AcceptStream(t.Context()); err != nil {
+				t.Fatalf("stream %d: %v", i, err)
+			}
+		}
+		if got := refused(open(greedy, 1)); got != 0 {
+			t.Error("a stream was refused although none waits")
 		}
 	})
 }
