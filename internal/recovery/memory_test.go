@@ -123,6 +123,29 @@ func TestLostPacketsThatSaidMuch(t *testing.T) {
 	}
 }
 
+// widest is one with the largest window there is.
+type widest struct{ wide }
+
+func (*widest) Window() int { return 128 << 20 }
+
+// TestAllRememberedOutstanding sends small packets through the largest window: they wait rather than push others out.
+func TestAllRememberedOutstanding(t *testing.T) {
+	s := bulkySender{Tracker: New(Config[bulky]{Controller: func(n int) congestion.Controller { return &widest{wide{congestion.NewReno(n)}} }})}
+	now, pn := epoch, uint64(0)
+	for ; pn < 2*MaxTracked; pn++ {
+		if ok, next := s.CanSend(now); !ok {
+			if next.IsZero() {
+				break
+			}
+			now = next
+		}
+		s.send(now, pn, 60, true, 1)
+	}
+	if pn != MaxTracked || s.Outstanding() != MaxTracked {
+		t.Errorf("%d packets sent, %d of them outstanding, want %d", pn, s.Outstanding(), MaxTracked)
+	}
+}
+
 // TestSmallPacketsOutstanding sends small packets through a window that is large, until no more may be.
 func TestSmallPacketsOutstanding(t *testing.T) {
 	s := bulkySender{Tracker: New(Config[bulky]{Controller: func(n int) congestion.Controller { return &wide{congestion.NewReno(n)} }})}

@@ -29,7 +29,7 @@ const (
 	maxQuiet = 1 << 10
 
 	// No more packets are sent while leastOutstanding, and one for every outstandingPart bytes of the window, are in
-	// flight. What is remembered of a packet may be more than a small packet takes up of the window.
+	// flight, or MaxTracked. What is remembered of a packet may be more than a small packet takes up of the window.
 	leastOutstanding = 1 << 12
 	outstandingPart  = 512
 )
@@ -300,7 +300,7 @@ func (t *Tracker[T]) Close() {
 // CanSend reports whether a packet may be sent now. If only pacing forbids it, next is when it no longer will.
 func (t *Tracker[T]) CanSend(now time.Time) (ok bool, next time.Time) {
 	ok, at := t.path.canSend(t.clock(now), t.probes > 0)
-	if ok && t.probes == 0 && t.eliciting >= leastOutstanding+t.path.cc.Window()/outstandingPart {
+	if ok && t.probes == 0 && t.eliciting >= min(leastOutstanding+t.path.cc.Window()/outstandingPart, MaxTracked) {
 		return false, time.Time{}
 	}
 	return ok, t.time(at)
