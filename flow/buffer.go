@@ -16,10 +16,11 @@ const (
 	maxBufferBits = 24
 )
 
-// A buffer holds one message. It has one owner at a time. With the race detector, the memory of one that is free is
+// A buffer holds one message. It has one owner at a time, or is shared and never changes. With the race detector, the memory of one that is free is
 // overwritten, so that tests see who still reads it.
 type buffer struct {
-	b []byte
+	b      []byte
+	shared bool // a Payload's
 
 	// lease counts the messages in whose name the buffer was released, so that a copy of a message cannot release it
 	// again when it is another's.
@@ -61,8 +62,11 @@ func copyBuffer(p []byte) *buffer {
 	return buf
 }
 
-// free returns the buffer to its pool. Nobody may use it afterwards.
+// free returns the buffer to its pool. Nobody may use it afterwards. One that is shared is left to the garbage collector.
 func (buf *buffer) free() {
+	if buf.shared {
+		return
+	}
 	if class := bits.Len(uint(cap(buf.b) - 1)); cap(buf.b) > 1 && class <= maxBufferBits && cap(buf.b) == 1<<class {
 		poison(buf.b[:cap(buf.b)])
 		buffers[class].Put(buf)

@@ -64,6 +64,15 @@
 //
 //	receipt, err := s.SendFrom(ctx, file)  // or s.Writer(ctx), an io.WriteCloser
 //
+// # Many recipients
+//
+// What goes to many sessions is copied once, not once for each:
+//
+//	p := flow.NewPayload(state)
+//	for _, s := range senders {
+//		_, err := s.TrySendPayload(p, flow.Supersede(stateKey)) // does not wait for the slow ones
+//	}
+//
 // # Cancellation
 //
 // A context bounds waiting and nothing else. What is at hand is returned even if the context has ended, and ending a

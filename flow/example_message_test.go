@@ -266,6 +266,35 @@ func ExampleSender_Writer() {
 	// Delivered
 }
 
+// What goes to many sessions is copied once. Whoever has no room for it is passed over.
+func ExampleSender_TrySendPayload() {
+	ctx := context.Background()
+	links := []*link{newLink(), newLink(), newLink()}
+	var senders []*flow.Sender
+	for _, l := range links {
+		s, _ := l.a.Open("state", nil)
+		senders = append(senders, s)
+	}
+
+	p := flow.NewPayload([]byte("the match has begun"))
+	for _, s := range senders {
+		if _, err := s.TrySendPayload(p); err != nil && !errors.Is(err, flow.ErrWouldBlock) {
+			fmt.Println(err)
+		}
+	}
+
+	for _, l := range links {
+		l.run(100 * time.Millisecond)
+		r, _ := l.b.Accept(ctx)
+		msg, _ := r.Recv(ctx)
+		fmt.Printf("%s\n", msg.Data)
+	}
+	// Output:
+	// the match has begun
+	// the match has begun
+	// the match has begun
+}
+
 // A flow that is answered: a request and its response, each on a flow of its own.
 func ExampleSender_AcceptReturn() {
 	ctx := context.Background()

@@ -4,6 +4,7 @@
 package flow
 
 import (
+	"fmt"
 	"math"
 	"sync"
 	"time"
@@ -100,6 +101,9 @@ type terms struct {
 var termsPool = sync.Pool{New: func() any { return new(terms) }}
 
 func (x *terms) free() {
+	if x == nil {
+		return
+	}
 	again := x.sentAgain
 	for i := range again {
 		again[i] = again[i][:0]
@@ -108,8 +112,12 @@ func (x *terms) free() {
 	termsPool.Put(x)
 }
 
-// newTerms returns the terms opts ask for, or nil if there are none.
-func (m *Mux) newTerms(opts []SendOption) (*terms, error) {
+// newTerms returns the terms opts ask for, or nil if there are none. It fails if no message of n bytes may be sent on
+// such terms.
+func (m *Mux) newTerms(n int, opts []SendOption) (*terms, error) {
+	if limit := m.maxMessage(); n > limit {
+		return nil, fmt.Errorf("%w: message of %d bytes, at most %d may be", ErrTooLarge, n, limit)
+	}
 	if len(opts) == 0 {
 		return nil, nil //nolint:nilnil // no terms are the most common ones
 	}

@@ -5,7 +5,6 @@ package flow
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 
 	"github.com/seed-98f0d4c2/runnel/internal/gate"
@@ -127,7 +126,7 @@ func (s *Sender) Label() string { return string(s.open.Label) }
 // Send queues msg as one message and returns a receipt for it. Messages arrive whole and in the order sent, unless
 // Options.Ordering says otherwise. opts say how hard to try; without any, the message is as reliable as Options says.
 //
-// Send copies msg. It blocks while Options.SendBuffer bytes are waiting, or Config.SessionSendBuffer on all flows
+// Send copies msg; what goes to many is better sent with SendPayload. It blocks while Options.SendBuffer bytes are waiting, or Config.SessionSendBuffer on all flows
 // together, while a message is being written (see Writer), and while the peer has yet to hear of 16384 abandoned
 // messages; ctx bounds that wait and nothing else: ending it after Send has returned has no effect. If there is room,
 // Send does not look at ctx.
@@ -135,10 +134,7 @@ func (s *Sender) Label() string { return string(s.open.Label) }
 // It fails with [ErrTooLarge], [ErrClosed] after Close or Abort, a [*RejectedError] once the peer has refused the flow,
 // and the error that ended the session. A message that Send did not take has no receipt.
 func (s *Sender) Send(ctx context.Context, msg []byte, opts ...SendOption) (*Receipt, error) {
-	if err := s.m.checkSize(len(msg)); err != nil {
-		return nil, err
-	}
-	x, err := s.m.newTerms(opts)
+	x, err := s.m.newTerms(len(msg), opts)
 	if err != nil {
 		return nil, err
 	}
@@ -152,9 +148,7 @@ func (s *Sender) Send(ctx context.Context, msg []byte, opts ...SendOption) (*Rec
 		}
 	}
 	if err != nil {
-		if x != nil {
-			x.free()
-		}
+		x.free()
 		return nil, err
 	}
 	return s.queueAndUnlock(copyBuffer(msg), x), nil
@@ -165,23 +159,12 @@ const copyOutside = 64 << 10
 
 // TrySend is Send without waiting: it returns [ErrWouldBlock] when Send would block.
 func (s *Sender) TrySend(msg []byte, opts ...SendOption) (*Receipt, error) {
-	if err := s.m.checkSize(len(msg)); err != nil {
-		return nil, err
-	}
-	x, err := s.m.newTerms(opts)
+	x, err := s.m.newTerms(len(msg), opts)
 	if err != nil {
 		return nil, err
 	}
-	s.gate.Lock()
-	err = s.sendErr()
-	if err == nil && (!s.writable() || s.writer != nil) {
-		err = ErrWouldBlock
-	}
-	if err != nil {
-		s.gate.Unlock(s.writable())
-		if x != nil {
-			x.free()
-		}
+	if err := s.tryLock(); err != nil {
+		x.free()
 		return nil, err
 	}
 	return s.queueAndUnlock(copyBuffer(msg), x), nil
@@ -207,14 +190,6 @@ func (m *Mux) maxMessage() int {
 		limit = min(limit, int(peer))
 	}
 	return limit
-}
-
-// checkSize returns an error if no message of n bytes may be sent.
-func (m *Mux) checkSize(n int) error {
-	if limit := m.maxMessage(); n > limit {
-		return fmt.Errorf("%w: message of %d bytes, at most %d may be", ErrTooLarge, n, limit)
-	}
-	return nil
 }
 
 // writable is the gate's condition. It may cease to hold with the gate open, when other flows fill the session's buffer,
@@ -272,6 +247,19 @@ func (s *Sender) waitAndLock(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// tryLock locks the gate if a message may be queued at once.
+func (s *Sender) tryLock() error {
+	s.gate.Lock()
+	err := s.sendErr()
+	if err == nil && (!s.writable() || s.writer != nil) {
+		err = ErrWouldBlock
+	}
+	if err != nil {
+		s.gate.Unlock(s.writable())
+	}
+	return err
 }
 
 // queueAndUnlock hands a message to the loop and unlocks the gate.
