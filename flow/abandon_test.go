@@ -313,8 +313,8 @@ func (p *pair) wantBalance() {
 			p.t.Errorf("%s used %d of credit, the peer reckons %d", s.name, want, got)
 		}
 		if s.m.starved() || !s.m.probeAt.IsZero() {
-			p.t.Errorf("%s: %d flows blocked, %d waiting, reminder at %v, want none", s.name, len(s.m.blocked.flows),
-				len(s.m.sessionWait.flows), s.m.probeAt)
+			p.t.Errorf("%s: %d flows blocked, %d waiting, reminder at %v, want none", s.name, len(s.m.blocked),
+				s.m.sessionWait.n, s.m.probeAt)
 		}
 	}
 }

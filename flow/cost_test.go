@@ -215,8 +215,8 @@ func TestDeadlinesOfWaitingFlows(t *testing.T) {
 	}
 	now := epoch
 	m.Append(now, 0, nil, 1171)
-	if len(m.sessionWait.flows) != flows || m.sched.n != 0 {
-		t.Fatalf("%d flows wait, %d are scheduled; want all to wait", len(m.sessionWait.flows), m.sched.n)
+	if m.sessionWait.n != flows || m.sched.n != 0 {
+		t.Fatalf("%d flows wait, %d are scheduled; want all to wait", m.sessionWait.n, m.sched.n)
 	}
 	reminded := 0
 	for range flows + 20 {
@@ -244,8 +244,8 @@ func TestDeadlinesOfWaitingFlows(t *testing.T) {
 			t.Fatalf("message %d: %v, want StartDeadline", i, r.Reason())
 		}
 	}
-	if len(m.sessionWait.flows) != 0 || !m.probeAt.IsZero() {
-		t.Errorf("%d flows wait at the end, reminder at %v; want none", len(m.sessionWait.flows), m.probeAt)
+	if m.sessionWait.n != 0 || !m.probeAt.IsZero() {
+		t.Errorf("%d flows wait at the end, reminder at %v; want none", m.sessionWait.n, m.probeAt)
 	}
 	if reminded < 2 { // after 1 s, 2 s, 4 s, …, as if the messages had waited on
 		t.Errorf("the peer was reminded %d times in ten seconds, want some", reminded)
@@ -277,9 +277,116 @@ func TestGrantsTooSmallForAnybody(t *testing.T) {
 		}
 	}
 	m.handleLimits(m.sendLimit+1, 2*flows, 1<<24)
-	if m.Append(epoch, 0, nil, 1171); m.count.MessagesSent != 1 || len(m.sessionWait.flows) != flows-1 {
+	if m.Append(epoch, 0, nil, 1171); m.count.MessagesSent != 1 || m.sessionWait.n != flows-1 {
 		t.Errorf("%d messages begun, %d flows wait; want one that has what it needs and the others", m.count.MessagesSent,
-			len(m.sessionWait.flows))
+			m.sessionWait.n)
+	}
+}
+
+// TestSessionLimitRaisedInSmallSteps has ten thousand flows wait for credit that comes in crumbs.
+func TestSessionLimitRaisedInSmallSteps(t *testing.T) {
+	const flows, size = 10_000, 200
+	looks := 0 // flows that were let on
+	m := NewMux(nil)
+	defer m.Close(epoch, errTestOver)
+	m.begin(epoch, 0)
+	m.handleLimits(0, 2*flows, 1<<24)
+	m.sendUsed = m.sendLimit
+	open := func(p Priority, size int) *Sender {
+		s, err := m.Open("", &Options{Priority: p})
+		if err == nil {
+			_, err = s.TrySend(make([]byte, size))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	all := make([]*Sender, flows)
+	for i := range all {
+		all[i] = open(Routine, size)
+	}
+	pump := func() {
+		for len(m.Append(epoch, 0, nil, 1171)) > 0 {
+			m.Sent(epoch, 0, 0, false)
+			m.loss.Close()
+		}
+	}
+	pump()
+	urgent, moved := open(Urgent, 2*size), all[flows-1]
+	pump()
+	moved.SetPriority(Override)
+	pump()
+	if m.sessionWait.n != flows+1 {
+		t.Fatalf("%d flows wait, want all %d", m.sessionWait.n, flows+1)
+	}
+	began := m.count.MessagesSent
+	started := func() uint64 { return m.count.MessagesSent - began }
+	raise := func(by uint64) {
+		m.handleLimits(m.sendLimit+by, 2*flows, 1<<24)
+		looks += m.sched.n
+		pump()
+	}
+	const need = size + wire.MessageCost
+	for range need - 1 {
+		raise(1)
+	}
+	if n := started(); n != 0 {
+		t.Errorf("%d messages begun with less credit than the smallest needs", n)
+	}
+	raise(1)
+	if moved.next != 1 || started() != 1 {
+		t.Errorf("%d messages begun, of the flow moved to the top %d; want one, of that", started(), moved.next)
+	}
+	raise(need + size)
+	if urgent.next != 1 || started() != 2 {
+		t.Errorf("%d messages begun, %d of the urgent flow; want one more, the urgent one's", started(), urgent.next)
+	}
+	for i := range need * (flows - 1) / 20 {
+		raise(20)
+		if i%1000 != 0 {
+			continue
+		}
+		if got, want := started(), uint64(2+(i+1)*20/need); got != want {
+			t.Fatalf("%d messages begun with credit for %d", got, want)
+		}
+		if why := m.sessionWait.wrong(m.sessionCredit()); why != "" {
+			t.Fatal(why)
+		}
+	}
+	raise(need)
+	if m.sessionWait.n != 0 || started() != flows+1 {
+		t.Errorf("%d flows wait at the end, %d messages begun; want none and %d", m.sessionWait.n, started(), flows+1)
+	}
+	if looks != flows+1 {
+		t.Errorf("flows were let on %d times, want once for each of %d messages", looks, flows+1)
+	}
+}
+
+// TestCreditLeftToOthers: who is let on by the session's credit and cannot use it leaves it to those behind.
+func TestCreditLeftToOthers(t *testing.T) {
+	m := NewMux(nil)
+	defer m.Close(epoch, errTestOver)
+	m.begin(epoch, 0)
+	m.handleLimits(0, 10, 1<<24)
+	m.sendUsed = m.sendLimit
+	var flows [3]*Sender
+	for i := range flows {
+		var err error
+		if flows[i], err = m.Open("", nil); err == nil {
+			_, err = flows[i].TrySend(make([]byte, 100))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.Append(epoch, 0, nil, 1171)
+	flows[0].flowLimit = 0
+	m.handleLimits(m.sendLimit+100+wire.MessageCost, 10, 1<<24)
+	m.Append(epoch, 0, nil, 1171)
+	if flows[0].blockedAt == 0 || flows[1].next != 1 || flows[2].waitAt == 0 || m.sessionWait.n != 1 {
+		t.Errorf("the second flow has begun %d messages, %d flows wait; want it to use what the first, which has no credit "+
+			"of its own, cannot, and the third to wait", flows[1].next, m.sessionWait.n)
 	}
 }
 
@@ -289,7 +396,7 @@ func TestLargestMessageIsLearnedWhileWaiting(t *testing.T) {
 	m, s := p.a.m, p.open(p.a, "", nil)
 	r := p.send1(s, make([]byte, 2<<20))
 	m.Append(p.now, 0, nil, 1171)
-	if !s.in(ofSession) {
+	if s.waitAt == 0 {
 		t.Fatal("the message does not wait for credit")
 	}
 	m.handleLimits(0, 0, 1<<20)

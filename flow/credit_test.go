@@ -263,14 +263,14 @@ func TestAbortFreesReservation(t *testing.T) {
 		flows = append(flows, f)
 	}
 	p.run(2 * time.Second) // enough for each to have had its turn
-	if len(p.a.m.sessionWait.flows) != 2 {
-		t.Fatalf("%d flows wait for the session's credit, want 2", len(p.a.m.sessionWait.flows))
+	if p.a.m.sessionWait.n != 2 {
+		t.Fatalf("%d flows wait for the session's credit, want 2", p.a.m.sessionWait.n)
 	}
 	flows[0].Abort(0)
 	flows[1].Abort(0)
 	p.run(2 * time.Second)
-	if len(p.a.m.sessionWait.flows) != 0 {
-		t.Errorf("%d flows still wait for the session's credit", len(p.a.m.sessionWait.flows))
+	if p.a.m.sessionWait.n != 0 {
+		t.Errorf("%d flows still wait for the session's credit", p.a.m.sessionWait.n)
 	}
 }
 
@@ -287,7 +287,7 @@ func TestAbortedFlowsLeaveTheLine(t *testing.T) {
 		f := p.open(p.a, "", nil)
 		p.send1(f, []byte("x"))
 		m.Append(p.now, 0, nil, 1171)
-		if !f.in(ofSession) {
+		if f.waitAt == 0 {
 			t.Fatal("a flow does not wait though there is no credit")
 		}
 		f.Abort(0)
@@ -295,7 +295,7 @@ func TestAbortedFlowsLeaveTheLine(t *testing.T) {
 		m.settle(0, m.buildItems, recovery.Acked)
 		m.buildItems = m.buildItems[:0]
 	}
-	if n := len(m.sessionWait.flows); n != 1 || !stays.in(ofSession) {
+	if n := m.sessionWait.n; n != 1 || stays.waitAt == 0 {
 		t.Errorf("%d flows wait for the session's credit, want the one that is not aborted", n)
 	}
 }

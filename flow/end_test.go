@@ -86,9 +86,9 @@ func (p *pair) wantNoLeak() {
 		if m.retired != m.finished.Size() {
 			p.t.Errorf("%s: %d of %d finished flows retired", s.name, m.retired, m.finished.Size())
 		}
-		if m.loss.InFlight() != 0 || m.loss.Outstanding() != 0 || m.sched.n != 0 || len(m.blocked.flows) != 0 {
+		if m.loss.InFlight() != 0 || m.loss.Outstanding() != 0 || m.sched.n != 0 || len(m.blocked) != 0 {
 			p.t.Errorf("%s: %d bytes in flight, %d packets, %d flows scheduled, %d blocked", s.name, m.loss.InFlight(),
-				m.loss.Outstanding(), m.sched.n, len(m.blocked.flows))
+				m.loss.Outstanding(), m.sched.n, len(m.blocked))
 		}
 	}
 }

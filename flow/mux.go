@@ -85,9 +85,8 @@ type Mux struct {
 	sendUsed     uint64        // credit used over all flows
 	sendLimit    uint64        // credit granted
 	sendReserved uint64        // credit that begun messages will still use
-	sessionWait  creditLine    // flows that wait for sendLimit to grow
-	sessionNeed  uint64        // what is left of it must be as much for any of them to go on
-	blocked      creditLine    // flows that wait for credit of their own
+	sessionWait  sessionLine   // flows that wait for sendLimit to grow
+	blocked      []*Sender     // flows that wait for credit of their own
 	probeAt      time.Time     // when to remind the peer that we are blocked
 	probeEvery   time.Duration
 
@@ -143,7 +142,6 @@ func NewMux(c *Config) *Mux {
 		Fate: m.settle, Controller: m.config.Controller, MaxPacket: m.config.MaxPacket, InitialRTT: m.config.InitialRTT,
 		Trace: m.startTrace(),
 	})
-	m.sessionWait.of = ofSession
 	m.recvWindow = m.config.firstSessionWindow()
 	m.notifyAt = m.recvWindow / 8
 	m.limits.set()

@@ -308,12 +308,13 @@ func (m *Mux) stalled() string {
 	if m.starved() && m.probeAt.IsZero() {
 		return "flows are blocked and nobody is to be reminded"
 	}
-	for _, l := range []*creditLine{&m.blocked, &m.sessionWait} {
-		for i, s := range l.flows {
-			if int(s.lineAt[l.of]) != i+1 || s.failed {
-				return fmt.Sprintf("place %d of those who wait for credit has a flow that is over or elsewhere", i+1)
-			}
+	for i, s := range m.blocked {
+		if int(s.blockedAt) != i+1 || s.failed {
+			return fmt.Sprintf("place %d of those who wait for credit has a flow that is over or elsewhere", i+1)
 		}
+	}
+	if why := m.sessionWait.wrong(m.sessionCredit()); why != "" && m.sched.n == 0 {
+		return why
 	}
 	if !m.NextTimeout().IsZero() {
 		return ""
@@ -323,7 +324,7 @@ func (m *Mux) stalled() string {
 			m.acks.Pending(), m.controlq.len(), m.limits.pending(), m.sched.n)
 	}
 	for s := range m.senders {
-		if s.awaiting || s.in(ofFlow) || s.in(ofSession) {
+		if s.awaiting || s.blockedAt != 0 || s.waitAt != 0 {
 			continue
 		}
 		if s.sendable() || s.unsettled() {
@@ -444,4 +445,28 @@ func (p *pair) wantEOF(r *Receiver) {
 	if msgs, err := p.recvErr(r); err != io.EOF || len(msgs) > 0 {
 		p.t.Errorf("end of the flow: %d messages and %v, want io.EOF", len(msgs), err)
 	}
+}
+
+// wrong says what is amiss with a line whose head has been served with so much credit.
+func (l *sessionLine) wrong(credit uint64) string {
+	n, left := 0, 0
+	for level, line := range l.levels {
+		for i, p := range line {
+			switch {
+			case p.s == nil:
+				left++
+			case int(p.s.waitAt) != i+1 || int(p.s.level) != level || p.s.failed:
+				return fmt.Sprintf("place %d of level %d has a flow that is over or elsewhere", i+1, level)
+			case p.need < l.least || p.need <= credit:
+				return fmt.Sprintf("a flow waits for %d bytes of credit, of which there are %d; the least is said to be %d",
+					p.need, credit, l.least)
+			default:
+				n++
+			}
+		}
+	}
+	if n != l.n || left != l.left || left > n+16 {
+		return fmt.Sprintf("%d flows wait and %d have left, counted %d and %d", n, left, l.n, l.left)
+	}
+	return ""
 }

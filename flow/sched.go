@@ -177,8 +177,10 @@ func (m *Mux) appendFlows(b []byte, limit int) []byte {
 	if level := m.sched.starving(); level >= 0 {
 		b, full = m.appendLevel(level, b, limit, true, &served)
 	}
-	for level := 0; level < levels && !full; level++ {
-		b, full = m.appendLevel(level, b, limit, false, &served)
+	for again := true; again; again = !full && m.unblockSession() { // those let on may have left credit to others
+		for level := 0; level < levels && !full; level++ {
+			b, full = m.appendLevel(level, b, limit, false, &served)
+		}
 	}
 	if len(b) > start {
 		m.sched.account(served)

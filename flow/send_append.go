@@ -174,10 +174,11 @@ func (m *Mux) credit(s *Sender, p *sendMsg) (n int, ok bool) {
 	}
 	// A message is begun only if the session's credit suffices for all of it and what other flows have begun. Else all
 	// of it might go into messages none of which can ever be completed. docs/PROTOCOL.md §Credit.
-	if m.sendUsed+m.sendReserved+size+wire.MessageCost > m.sendLimit {
-		m.await(s, size+wire.MessageCost)
+	if need := size + wire.MessageCost; need > m.sessionCredit() {
+		m.await(s, need)
 		return 0, false
 	}
+	m.sessionWait.remove(s)
 	if left < wire.MessageCost || left == wire.MessageCost && size > 0 {
 		m.block(s)
 		return 0, false

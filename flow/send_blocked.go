@@ -16,50 +16,13 @@ const (
 	probeMost  = 5 * time.Second
 )
 
-// A creditLine holds flows that wait for credit. Each knows its place, so that leaving takes no longer the more wait.
-type creditLine struct {
-	flows []*Sender
-	of    creditOf
-}
-
-// A creditOf says whose credit a flow waits for.
-type creditOf uint8
-
-const (
-	ofFlow    creditOf = iota // its own
-	ofSession                 // that of all flows together
-)
-
-// in reports whether s waits for a kind of credit.
-func (s *Sender) in(of creditOf) bool { return s.lineAt[of] != 0 }
-
-// add reports false if s is there already.
-func (l *creditLine) add(s *Sender) bool {
-	if s.in(l.of) {
-		return false
-	}
-	l.flows = append(l.flows, s)
-	s.lineAt[l.of] = int32(len(l.flows))
-	return true
-}
-
-// remove reports false if s is not there.
-func (l *creditLine) remove(s *Sender) bool {
-	if !s.in(l.of) {
-		return false
-	}
-	at, n := s.lineAt[l.of], len(l.flows)-1
-	last := l.flows[n]
-	l.flows[at-1], last.lineAt[l.of] = last, at
-	l.flows[n], l.flows, s.lineAt[l.of] = nil, l.flows[:n], 0
-	return true
-}
-
 // block notes that s has no credit of its own.
 func (m *Mux) block(s *Sender) {
-	if !m.blocked.add(s) {
+	if s.blockedAt != 0 {
 		return
 	}
+	m.blocked = append(m.blocked, s)
+	s.blockedAt = int32(len(m.blocked))
 	m.change(s)
 	m.count.Blocked++
 	s.stats.TimesBlocked++
@@ -69,44 +32,21 @@ func (m *Mux) block(s *Sender) {
 
 // unblock notes that s is no longer blocked, if it was.
 func (m *Mux) unblock(s *Sender) {
-	if !m.blocked.remove(s) {
+	if s.blockedAt == 0 {
 		return
 	}
+	at, n := s.blockedAt, len(m.blocked)-1
+	last := m.blocked[n]
+	m.blocked[at-1], last.blockedAt = last, at
+	m.blocked[n], m.blocked, s.blockedAt = nil, m.blocked[:n], 0
 	m.change(s)
 	if s.sendable() {
 		m.sched.add(s)
 	}
 }
 
-// await notes that s waits for as much credit of the session.
-func (m *Mux) await(s *Sender, need uint64) {
-	if m.sessionWait.add(s) {
-		if m.sessionNeed > need || len(m.sessionWait.flows) == 1 {
-			m.sessionNeed = need
-		}
-		m.traceBlocked(s, true, m.sendLimit)
-		m.startProbing()
-	}
-}
-
-// unblockSession lets flows go on that waited for credit of the session, if it suffices for any of them: a peer that
-// grants it by the byte must not have all of them looked at each time.
-func (m *Mux) unblockSession() {
-	if m.sendUsed+m.sendReserved+m.sessionNeed > m.sendLimit {
-		return
-	}
-	l := &m.sessionWait
-	for i, s := range l.flows {
-		l.flows[i], s.lineAt[ofSession] = nil, 0
-		if s.sendable() {
-			m.sched.add(s)
-		}
-	}
-	l.flows = l.flows[:0]
-}
-
 // starved reports whether anybody waits for credit.
-func (m *Mux) starved() bool { return len(m.blocked.flows) > 0 || len(m.sessionWait.flows) > 0 }
+func (m *Mux) starved() bool { return len(m.blocked) > 0 || m.sessionWait.n > 0 }
 
 // startProbing has the peer reminded of who is blocked, unless it is going to be.
 func (m *Mux) startProbing() {
@@ -132,8 +72,8 @@ func (m *Mux) remindBlocked(now time.Time) {
 	}
 	m.probeEvery = min(m.probeEvery*2, probeMost)
 	m.probeAt = now.Add(m.probeEvery)
-	m.sessionBlockedDue = len(m.sessionWait.flows) > 0
-	for _, s := range m.blocked.flows {
+	m.sessionBlockedDue = m.sessionWait.n > 0
+	for _, s := range m.blocked {
 		// While the peer may not know the flow, what it has not acknowledged is sent again anyway.
 		s.remind = s.openFact.known()
 		m.blockedDue = m.blockedDue || s.remind
@@ -153,7 +93,7 @@ func (m *Mux) appendBlocked(b []byte, limit int) []byte {
 	if !m.blockedDue {
 		return b
 	}
-	for _, s := range m.blocked.flows {
+	for _, s := range m.blocked {
 		if !s.remind {
 			continue
 		}

@@ -4,6 +4,8 @@
 package flow
 
 import (
+	"math"
+
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
@@ -22,6 +24,7 @@ func (m *Mux) collectSender(s *Sender) {
 	}
 	s.announce = s.announce || announced
 	if level != s.level {
+		m.sessionWait.remove(s) // to stand in the other line, if it has to
 		m.sched.move(s, level)
 	}
 	if len(s.taken) > 0 {
@@ -127,7 +130,7 @@ func (m *Mux) handleWindow(id, limit uint64) error {
 		return err // credit is never taken back
 	}
 	s.flowLimit = limit
-	if s.in(ofFlow) {
+	if s.blockedAt != 0 {
 		m.unblock(s)
 		m.restartProbing()
 	}
@@ -137,8 +140,7 @@ func (m *Mux) handleWindow(id, limit uint64) error {
 // handleLimits handles credit for all our flows.
 func (m *Mux) handleLimits(window, flows, message uint64) {
 	if m.peerMaxMessage.CompareAndSwap(0, int64(max(1, min(message, 1<<30)))) { // it must not change
-		m.sessionNeed = 0 // who waits with a larger message waits in vain
-		m.unblockSession()
+		m.sessionWait.serve(math.MaxUint64, m.goOn) // who waits with a larger message waits in vain
 	}
 	m.peerFlows = max(m.peerFlows, flows)
 	m.serveAwaiting()

@@ -56,18 +56,19 @@ type Sender struct {
 	hasID     bool
 	awaiting  bool // for the peer to allow another flow
 	announce  bool
-	ending    bool     // no message follows those in msgs
-	failed    bool     // what was not delivered has been abandoned
-	remind    bool     // the peer that it is blocked
-	freeing   bool     // on the mux's list for that
-	changed   bool     // on the mux's list of flows whose stats have changed
-	closedT   bool     // a trace has been told that it is over
-	manyKeys  bool     // there have been, in keys
-	schedAt   int32    // place in the scheduler's heap, from 1; 0: it has nothing to send
-	lineAt    [2]int32 // place in the lines of those who wait for credit, likewise
-	returns   int      // answers that may still come
-	promised  int      // of them, those that the peer has been given places for
-	pass      uint64   // the scheduler's
+	ending    bool   // no message follows those in msgs
+	failed    bool   // what was not delivered has been abandoned
+	remind    bool   // the peer that it is blocked
+	freeing   bool   // on the mux's list for that
+	changed   bool   // on the mux's list of flows whose stats have changed
+	closedT   bool   // a trace has been told that it is over
+	manyKeys  bool   // there have been, in keys
+	schedAt   int32  // place in the scheduler's heap, from 1; 0: it has nothing to send
+	blockedAt int32  // place among those who wait for credit of their own, likewise
+	waitAt    int32  // and in the line of those who wait for that of the session
+	returns   int    // answers that may still come
+	promised  int    // of them, those that the peer has been given places for
+	pass      uint64 // the scheduler's
 	openFact  fact
 	endFact   fact
 	abortFact fact

@@ -102,7 +102,7 @@ func (m *Mux) publishSenders() {
 	for i, s := range m.changed {
 		m.changed[i], s.changed = nil, false
 		c, was := &s.stats, s.published.abandoned
-		c.blocked = s.in(ofFlow)
+		c.blocked = s.blockedAt != 0
 		c.unackedSince = s.queuedAt(&s.oldest, s.base, func(p *sendMsg) bool { return !p.done })
 		c.queuedSince = s.queuedAt(&s.unstarted, s.next, func(p *sendMsg) bool { return !p.done && !p.started })
 		s.published = *c
