@@ -41,8 +41,8 @@
 // Loss is counted over 200 packets. What does not go away when less is sent is how the path is; what exceeds twice the
 // least of recent counts by five percent is congestion, with or without a queue.
 //
-// Asked to yield, a weir halves its window at once and then grows slowly and cuts deeper, at 2 ms of queue, so that what
-// other traffic is there has the path nearly for itself.
+// Asked to yield, a weir halves its window at once and then grows slowly and cuts deeper, at 2 ms of queue or half a
+// packet's time, so that what other traffic is there has the path nearly for itself.
 //
 // # Limitations
 //
