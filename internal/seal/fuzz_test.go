@@ -12,10 +12,14 @@ import (
 // FuzzOpen gives arbitrary bytes to a session in the middle of its life: nothing may open, nothing may change, and
 // authentic packets must go on opening.
 func FuzzOpen(f *testing.F) {
-	p := newPair(f, AES128GCM, nil)
-	damaged := p.seal(p.a, "authentic but for one bit")
-	damaged[len(damaged)-1] ^= 1
-	f.Add(damaged, uint8(0))
+	// One of the session's own with a bit changed would be no good: the fuzzer changes it back.
+	secret := DeriveSecret(make([]byte, 32), []byte("kem"), []byte("transcript"))
+	other, err := NewSession(secret, Initiator, AES128GCM, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	p := &pair{t: f, a: other}
+	f.Add(p.seal(p.a, "authentic elsewhere"), uint8(0))
 	f.Add([]byte{0xc0}, uint8(1))
 	f.Add(append([]byte{0xd3}, make([]byte, 40)...), uint8(7))
 	f.Fuzz(func(t *testing.T, pkt []byte, warm uint8) {
