@@ -143,7 +143,6 @@ func (m *Machine) NextTimeout() time.Time {
 
 // HandleTimeout does what has become due. Calling it early is harmless.
 func (m *Machine) HandleTimeout(now time.Time) {
-	m.expire(now)
 	if m.pendingFollow != nil && !now.Before(m.nextFollow) {
 		p := m.pendingFollow
 		m.pendingFollow = nil
@@ -155,11 +154,12 @@ func (m *Machine) HandleTimeout(now time.Time) {
 		m.verify(now, false)
 	}
 	// A probe's end may remove none of the paths, but it may start other probes, change the current path, and with it
-	// which paths are kept warm.
+	// which paths are kept warm, and let a path expire that was kept for its sake.
 	for again := true; again; {
 		for _, p := range m.paths {
 			m.pump(now, p)
 		}
+		m.expire(now)
 		again = false
 		for _, p := range m.standbys() {
 			if p != nil && p.probe.why == idle && due(now, p.standbyAt) {

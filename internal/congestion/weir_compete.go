@@ -190,7 +190,7 @@ func (c *weir) endTrial(now time.Time, a *Ack, alone bool) {
 		f.ramp = 0
 		f.curve.reduce(f.window/c.packet, c.window/f.window)
 	default:
-		c.window, c.ease = f.window, 0
+		c.window, c.ease = c.bound(f.window), 0 // packets may have become larger
 		f.curve.skip(now)
 	}
 	c.phase = weirCompete
