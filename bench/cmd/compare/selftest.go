@@ -77,7 +77,9 @@ func selftest(w io.Writer) error {
 
 // pings returns round-trip times in milliseconds.
 func pings(a, b *net.UDPConn, n int) (rtts []float64, err error) {
+	ended := make(chan struct{})
 	go func() {
+		defer close(ended)
 		buf := make([]byte, 64)
 		for {
 			k, from, err := b.ReadFromUDPAddrPort(buf)
@@ -87,6 +89,13 @@ func pings(a, b *net.UDPConn, n int) (rtts []float64, err error) {
 			_, _ = b.WriteToUDPAddrPort(buf[:k], from)
 		}
 	}()
+	defer func() {
+		_ = b.SetReadDeadline(time.Now())
+		<-ended
+		_ = b.SetReadDeadline(time.Time{})
+	}()
+	pace := time.NewTicker(3 * time.Millisecond)
+	defer pace.Stop()
 	buf := make([]byte, 64)
 	to := b.LocalAddr().(*net.UDPAddr).AddrPort()
 	for range n {
@@ -99,11 +108,8 @@ func pings(a, b *net.UDPConn, n int) (rtts []float64, err error) {
 			return nil, err
 		}
 		rtts = append(rtts, time.Since(start).Seconds()*1e3)
-		time.Sleep(3 * time.Millisecond)
+		<-pace.C
 	}
-	_ = b.SetReadDeadline(time.Now())
-	time.Sleep(10 * time.Millisecond) // the echo ends
-	_ = b.SetReadDeadline(time.Time{})
 	return rtts, nil
 }
 
@@ -125,6 +131,8 @@ func overload(l *link.Link, a, b *net.UDPConn, length time.Duration) (bits float
 	over := make(chan error, 1)
 	go func() {
 		data := make([]byte, payload)
+		pace := time.NewTicker(time.Millisecond)
+		defer pace.Stop()
 		start := time.Now()
 		for sent := 0; ; {
 			since := time.Since(start)
@@ -138,13 +146,13 @@ func overload(l *link.Link, a, b *net.UDPConn, length time.Duration) (bits float
 					return
 				}
 			}
-			time.Sleep(time.Millisecond)
+			<-pace.C
 		}
 	}()
-	time.Sleep(length / 4)
+	<-time.After(length / 4)
 	from, first := time.Now(), arrived.Load()
 	skip := len(l.Samples(0))
-	time.Sleep(length / 2)
+	<-time.After(length / 2)
 	bits = float64(arrived.Load()-first) * 8 / time.Since(from).Seconds()
 	for _, s := range l.Samples(0)[skip:] {
 		waits = append(waits, s.Wait.Seconds()*1e3)
@@ -167,15 +175,17 @@ func losses(percent float64, seed uint64, check func(what string, got, want, tol
 		return err
 	}
 	defer a.Close()
+	pace := time.NewTicker(time.Millisecond)
+	defer pace.Stop()
 	const n = 20_000
 	for i := range n {
 		// The answers, that nobody listens at this port, come back as errors of the next call: they mean nothing.
 		_, _ = a.WriteToUDPAddrPort([]byte("x"), netip.AddrPortFrom(l.Side(1).Addr(), 9))
 		if i%100 == 99 {
-			time.Sleep(time.Millisecond)
+			<-pace.C
 		}
 	}
-	time.Sleep(50 * time.Millisecond)
+	<-time.After(50 * time.Millisecond) // the last are under way
 	s := l.Stats(0)
 	p := percent / 100
 	check(fmt.Sprintf("loss of a link that loses %g %%", percent), 100*float64(s.Lost)/float64(s.Sent), percent,
