@@ -65,7 +65,7 @@ var layers = []layer{
 	{
 		"virtual networks",
 		[]string{"internal/netlab", "internal/netns"},
-		"tests run adapters over virtual networks, which may be made with one of the adapters",
+		"tests run adapters over virtual networks, which know none of them",
 	},
 	{
 		"pion adapters",
@@ -104,7 +104,7 @@ var layers = []layer{
 	},
 	{
 		"ground",
-		[]string{"internal/wire", "internal/rangeset", "internal/gate", "internal/condition"},
+		[]string{"internal/wire", "internal/rangeset", "internal/gate", "internal/condition", "internal/netlab/nat"},
 		"codecs and data structures that import the standard library only",
 	},
 	{
@@ -144,6 +144,7 @@ var closed = []struct {
 	{"internal/gate", nil, "a data structure depends on nothing"},
 	{"internal/eventlog", nil, "whoever reports says it in names and numbers"},
 	{"internal/condition", nil, "a bad network is bad to whatever packets there are"},
+	{"internal/netlab/nat", nil, "a NAT sees endpoints and times, not packets"},
 	{
 		"internal/seal",
 		[]string{module + "/internal/wire", "golang.org/x/crypto/...", "golang.org/x/sys/cpu"},
@@ -172,14 +173,17 @@ var publicOnly = []string{"examples/..."}
 // labs are packages made for tests. Only tests, other labs and labUsers import them, so that no shipped program
 // carries a virtual network.
 var (
-	labs     = []string{"internal/netlab", "internal/netns", "internal/program/programtest", "peer/peertest", "internal/archtest"}
+	labs = []string{
+		"internal/netlab", "internal/netlab/nat", "internal/netns", "internal/program/programtest", "peer/peertest",
+		"internal/archtest",
+	}
 	labUsers = []string{"internal/demo/...", "examples/..."}
 )
 
 // machines are the packages without input or output: time is an argument, effects are values.
 var machines = []string{
 	"flow", "mobility", "internal/wire", "internal/seal", "internal/overlay", "internal/rangeset", "internal/gate",
-	"internal/congestion", "internal/recovery", "internal/condition",
+	"internal/congestion", "internal/recovery", "internal/condition", "internal/netlab/nat",
 }
 
 // machineImports are denied to machines, with everything under them unless excepted.

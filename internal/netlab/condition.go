@@ -45,17 +45,19 @@ func (l *badLink) set(n *Network, place uint64, s condition.Settings) {
 // SetConditions sets the conditions of the host's link: up is the way to the core, down the way from it. They come on
 // top of OneWay, Jitter and Loss. Hosts behind the same NAT share the link. Packets under way keep their delay.
 func (h *Host) SetConditions(up, down condition.Settings) {
-	place := uint64(h.site.number) << 32
-	h.site.up.set(h.net, place|1, up)
-	h.site.down.set(h.net, place|2, down)
+	s := h.site()
+	place := uint64(s.number) << 32
+	s.up.set(h.net, place|1, up)
+	s.down.set(h.net, place|2, down)
 }
 
 // SetConditions sets the conditions at the core for packets from one host, or its NAT, to another.
 func (n *Network) SetConditions(from, to *Host, s condition.Settings) error {
-	if from.net != n || to.net != n || from.site == to.site {
-		return fmt.Errorf("%w: no way through the core from %v to %v", ErrConfig, from.addr, to.addr)
+	a, b := from.site(), to.site()
+	if a.net != n || b.net != n || a == b {
+		return fmt.Errorf("%w: no way through the core from %v to %v", ErrConfig, a.public(), b.public())
 	}
-	key := flowKey{from.site.number, to.site.number}
+	key := flowKey{a.number, b.number}
 	n.mu.Lock()
 	l := n.between[key]
 	if l == nil {

@@ -14,8 +14,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/seed-98f0d4c2/runnel/internal/pionx/vnetx"
 )
 
 // queueLen is how many packets a socket holds for its reader. A kernel's default buffer holds about as many.
@@ -33,7 +31,6 @@ type datagram struct {
 type conn struct {
 	host  *Host
 	local netip.AddrPort
-	sock  *vnetx.Socket
 	queue chan datagram
 	read  deadline
 
@@ -54,16 +51,14 @@ func (h *Host) ListenPacket(_ context.Context, network string, addr netip.AddrPo
 	default:
 		return nil, fail(net.UnknownNetworkError(network))
 	}
-	switch {
-	case !ip.IsValid(), network == "udp" && ip.IsUnspecified():
+	if !ip.IsValid() || network == "udp" && ip.IsUnspecified() {
 		ip = netip.IPv4Unspecified()
-	case ip == h.addr, ip == netip.IPv4Unspecified():
-	default:
-		return nil, fail(syscall.EADDRNOTAVAIL)
 	}
-
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if !ip.IsUnspecified() && h.owner(ip) == nil {
+		return nil, fail(syscall.EADDRNOTAVAIL)
+	}
 	port := addr.Port()
 	if port == 0 {
 		port = h.freePort()
@@ -78,10 +73,6 @@ func (h *Host) ListenPacket(_ context.Context, network string, addr netip.AddrPo
 		done:  make(chan struct{}),
 	}
 	c.read.reset()
-	var err error
-	if c.sock, err = h.ip.Listen(c.local, c.receive); err != nil {
-		return nil, fail(err)
-	}
 	h.ports[port] = c
 	return c, nil
 }
@@ -100,13 +91,10 @@ func (h *Host) freePort() uint16 {
 	return 0
 }
 
-// receive takes a packet from the host's stack. It never blocks.
+// receive takes a packet, which it keeps. It never blocks.
 func (c *conn) receive(b []byte, from netip.AddrPort) {
-	if !c.host.passes(from) {
-		return
-	}
 	select {
-	case c.queue <- datagram{bytes.Clone(b), from}:
+	case c.queue <- datagram{b, from}:
 	default:
 		c.host.dropped.Add(1)
 	}
@@ -133,7 +121,8 @@ func (c *conn) ReadFrom(b []byte) (int, net.Addr, error) {
 	}
 }
 
-// WriteTo sends a packet. It never blocks, and a packet that is lost on the way is not an error.
+// WriteTo sends a packet. It never blocks, and a packet that is lost on the way is not an error. ENETUNREACH says that the
+// host has no address of that family, or no longer the one that the socket is bound to.
 func (c *conn) WriteTo(b []byte, to net.Addr) (int, error) {
 	select {
 	case <-c.done:
@@ -147,11 +136,12 @@ func (c *conn) WriteTo(b []byte, to net.Addr) (int, error) {
 	if len(b) > maxDatagram {
 		return 0, c.opError("write", syscall.EMSGSIZE)
 	}
-	if !c.host.passes(dst) {
-		return len(b), nil
-	}
-	if err := c.sock.Send(b, dst); err != nil {
+	i, src, err := c.host.route(c.local.Addr(), dst.Addr())
+	if err != nil {
 		return 0, c.opError("write", err)
+	}
+	if c.host.passes(dst) {
+		i.site.send(netip.AddrPortFrom(src, c.local.Port()), dst, bytes.Clone(b))
 	}
 	return len(b), nil
 }
@@ -162,7 +152,7 @@ func (c *conn) Close() error {
 	c.once.Do(func() {
 		close(c.done)
 		c.read.stop()
-		err = c.sock.Close()
+		err = nil
 		c.host.mu.Lock()
 		delete(c.host.ports, c.local.Port())
 		c.host.mu.Unlock()

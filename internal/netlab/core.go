@@ -222,7 +222,7 @@ func (n *Network) deliver(now time.Time) (next time.Time) {
 func (n *Network) arrive(t transit) {
 	n.stats.delivered.Add(1)
 	p := &t.in.packet
-	t.to.Ingress(p.From, p.To, p.Payload)
+	t.to.take(p.From, p.To, p.Payload)
 }
 
 // flights is a heap, the next one due first.

@@ -34,10 +34,16 @@
 // The fate of the n-th packet from one site to another depends on Config.Seed, on the order in which hosts were added
 // and on n only. What remains is the order in which goroutines of a test happen to send.
 //
+// # Changes
+//
+// Rebind restarts a NAT, Renumber gives a site another public address, MoveTo brings a host to another site while its
+// sockets stay open, Detach and Attach make a hole that the host notices and SetDown one that it does not, AddInterface and
+// SetDefault give it two uplinks. WaitChange tells a program on the host what a program can know of this.
+//
 // # Limitations
 //
-// IPv4 and UDP only: "udp6" and DialContext give errors.ErrUnsupported. Links have no bandwidth and no queue of their own. Hosts
-// behind the same NAT reach each other at once, without loss, and unseen by taps. There is no hairpinning. Addresses
-// are made up: 5.0.0.0/8 outside, 10.0.0.0/8 inside. Packet filters act on hosts (BlockUDP) or on the core (Tap), not
-// on NATs. For what else the NATs lack see package vnetx.
+// IPv4 and UDP only: "udp6" and DialContext give errors.ErrUnsupported. Links have no bandwidth and no queue of their own.
+// Hosts behind the same NAT reach each other at once, without loss, and unseen by taps. Addresses are made up: 5.0.0.0/8
+// outside, 10.0.0.0/8 inside. Packet filters act on hosts (BlockUDP) or on the core (Tap), not on NATs. For what the NATs
+// lack see package nat.
 package netlab

@@ -24,6 +24,7 @@ func TestNATs(t *testing.T) {
 		{netlab.AddressRestricted, true, false, true},
 		{netlab.PortRestricted, false, false, true},
 		{netlab.Symmetric, false, false, false},
+		{netlab.SymmetricRandom, false, false, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.nat.String(), func(t *testing.T) {

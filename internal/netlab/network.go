@@ -53,6 +53,7 @@ type Network struct {
 	mu     sync.Mutex
 	closed bool
 	sites  []*site
+	hosts  []*Host
 	byAddr map[netip.Addr]*site
 	loss   float64 // for hosts added from now on
 	inbox  []inbound
@@ -97,15 +98,20 @@ func (n *Network) Close() error {
 	}
 	n.closed = true
 	close(n.done)
-	sites := slices.Clone(n.sites)
+	hosts := slices.Clone(n.hosts)
 	n.mu.Unlock()
 
 	<-n.gone
-	var errs []error
-	for _, s := range sites {
-		errs = append(errs, s.close())
+	for _, h := range hosts {
+		h.closeAll()
 	}
-	return errors.Join(errs...)
+	return nil
+}
+
+func (n *Network) isClosed() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.closed
 }
 
 // SetLoss sets the loss of every link, in each direction, for packets that enter the core from now on.

@@ -29,7 +29,8 @@ const (
 	FullCone          = netlab.FullCone          // endpoint-independent mapping and filtering
 	AddressRestricted = netlab.AddressRestricted // filters by address
 	PortRestricted    = netlab.PortRestricted    // filters by address and port
-	Symmetric         = netlab.Symmetric         // maps and filters by address and port
+	Symmetric         = netlab.Symmetric         // maps and filters by address and port; ports in sequence
+	SymmetricRandom   = netlab.SymmetricRandom   // the same with random ports
 )
 
 // A Config describes a [Network]. The zero value is a fast and perfect one.
@@ -133,7 +134,7 @@ func (h *Host) Endpoint(c *peer.Config) *peer.Endpoint {
 		cfg.Key = key
 	}
 	if cfg.Network == nil {
-		cfg.Network = h.h
+		cfg.Network = h.h.View() // each endpoint hears of every change
 	}
 	if cfg.Signaler == nil {
 		cfg.Signaler = h.n.hub.Join(signaling.IDFromKey(cfg.Key))
@@ -162,7 +163,38 @@ func (h *Host) Rebind() {
 	}
 }
 
-// SetDown cuts the host's link, or mends it.
+// Renumber gives the host's site another public address, as a provider does that reconnects a line. Behind a NAT the host
+// is not told of it.
+func (h *Host) Renumber() {
+	h.n.t.Helper()
+	if err := h.h.Renumber(); err != nil {
+		h.n.t.Error(err)
+	}
+}
+
+// MoveTo brings the host to another network, behind a NAT of its own of the given kind, as when a phone leaves the house:
+// its addresses are others, and the endpoint is told so. The endpoint's sockets stay open. Link conditions that were set
+// stay with the old network.
+func (h *Host) MoveTo(nat NAT) {
+	h.n.t.Helper()
+	if err := h.h.MoveTo(nat); err != nil {
+		h.n.t.Error(err)
+	}
+}
+
+// Detach takes the host off its network: sends fail, and the endpoint is told that it has no address. Attach brings it
+// back to where it was; MoveTo brings it elsewhere. For a hole that nobody is told of see SetDown.
+func (h *Host) Detach() { h.h.Detach() }
+
+// Attach undoes Detach.
+func (h *Host) Attach() {
+	h.n.t.Helper()
+	if err := h.h.Attach(); err != nil {
+		h.n.t.Error(err)
+	}
+}
+
+// SetDown cuts the host's link, or mends it. Packets vanish without an error.
 func (h *Host) SetDown(down bool) { h.h.SetDown(down) }
 
 // SetLoss sets the probability that a packet is lost on the host's link, in each direction.
