@@ -45,7 +45,7 @@ func (l *badLink) set(n *Network, place uint64, s condition.Settings) {
 // SetConditions sets the conditions of the host's link: up is the way to the core, down the way from it. They come on
 // top of OneWay, Jitter and Loss. Hosts behind the same NAT share the link. Packets under way keep their delay.
 func (h *Host) SetConditions(up, down condition.Settings) {
-	s := h.site()
+	s := h.site().root()
 	place := uint64(s.number) << 32
 	s.up.set(h.net, place|1, up)
 	s.down.set(h.net, place|2, down)
@@ -53,9 +53,9 @@ func (h *Host) SetConditions(up, down condition.Settings) {
 
 // SetConditions sets the conditions at the core for packets from one host, or its NAT, to another.
 func (n *Network) SetConditions(from, to *Host, s condition.Settings) error {
-	a, b := from.site(), to.site()
+	a, b := from.site().root(), to.site().root()
 	if a.net != n || b.net != n || a == b {
-		return fmt.Errorf("%w: no way through the core from %v to %v", ErrConfig, a.public(), b.public())
+		return fmt.Errorf("%w: no way through the core from site %d to site %d", ErrConfig, a.number, b.number)
 	}
 	key := flowKey{a.number, b.number}
 	n.mu.Lock()

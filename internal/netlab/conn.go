@@ -38,53 +38,70 @@ type conn struct {
 	done chan struct{}
 }
 
-// ListenPacket binds a UDP socket. Network is "udp4", or "udp" which means the same here; "udp6" gives
-// errors.ErrUnsupported. The zero addr, or the unspecified one, listens on the host's address; port 0 takes a free
-// port. ctx is not looked at.
+// A portKey is what only one socket of a host can have.
+type portKey struct {
+	v6   bool
+	port uint16
+}
+
+func keyOf(a netip.AddrPort) portKey { return portKey{a.Addr().Is6(), a.Port()} }
+
+// ListenPacket binds a UDP socket. Network is "udp4", "udp6", or "udp", which is "udp4" unless addr is one of IPv6 that is
+// not the unspecified one. "udp6" gives errors.ErrUnsupported until the host has been at a site with IPv6; "udp4" always
+// works, as it does on a real host that happens to have no address. The zero addr, or the unspecified one, listens on
+// all the host's addresses, also those that are still to come; port 0 takes a free port. ctx is not looked at.
 func (h *Host) ListenPacket(_ context.Context, network string, addr netip.AddrPort) (net.PacketConn, error) {
 	ip := addr.Addr().Unmap()
 	fail := func(err error) error { return &net.OpError{Op: "listen", Net: network, Err: err} }
+	var v6 bool
 	switch network {
-	case "udp", "udp4":
+	case "udp":
+		v6 = ip.Is6() && !ip.IsUnspecified()
+	case "udp4":
 	case "udp6":
-		return nil, fail(errors.ErrUnsupported)
+		v6 = true
 	default:
 		return nil, fail(net.UnknownNetworkError(network))
 	}
 	if !ip.IsValid() || network == "udp" && ip.IsUnspecified() {
-		ip = netip.IPv4Unspecified()
+		if ip = netip.IPv4Unspecified(); v6 {
+			ip = netip.IPv6Unspecified()
+		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !ip.IsUnspecified() && h.owner(ip) == nil {
+	if v6 && !h.v6 {
+		return nil, fail(errors.ErrUnsupported)
+	}
+	if ip.Is6() != v6 || !ip.IsUnspecified() && h.owner(ip) == nil {
 		return nil, fail(syscall.EADDRNOTAVAIL)
 	}
-	port := addr.Port()
-	if port == 0 {
-		port = h.freePort()
+	k := portKey{v6, addr.Port()}
+	if k.port == 0 {
+		k.port = h.freePort(v6)
 	}
-	if port == 0 || h.ports[port] != nil {
+	if k.port == 0 || h.ports[k] != nil {
 		return nil, fail(syscall.EADDRINUSE)
 	}
 	c := &conn{
 		host:  h,
-		local: netip.AddrPortFrom(ip, port),
+		local: netip.AddrPortFrom(ip, k.port),
 		queue: make(chan datagram, queueLen),
 		done:  make(chan struct{}),
 	}
 	c.read.reset()
-	h.ports[port] = c
+	h.ports[k] = c
 	return c, nil
 }
 
 // freePort returns a port that is not in use, or 0. Ports are taken in sequence, so that tests can be repeated.
-func (h *Host) freePort() uint16 {
+func (h *Host) freePort(v6 bool) uint16 {
 	for range 1 << 16 {
 		p := h.next
 		if h.next++; h.next < firstEphemeral { // wrapped
 			h.next = firstEphemeral
 		}
-		if h.ports[p] == nil {
+		if h.ports[portKey{v6, p}] == nil {
 			return p
 		}
 	}
@@ -129,7 +146,7 @@ func (c *conn) WriteTo(b []byte, to net.Addr) (int, error) {
 		return 0, c.opError("write", net.ErrClosed)
 	default:
 	}
-	dst, err := addrPort(to)
+	dst, err := c.destination(to)
 	if err != nil {
 		return 0, c.opError("write", err)
 	}
@@ -154,7 +171,7 @@ func (c *conn) Close() error {
 		c.read.stop()
 		err = nil
 		c.host.mu.Lock()
-		delete(c.host.ports, c.local.Port())
+		delete(c.host.ports, keyOf(c.local))
 		c.host.mu.Unlock()
 	})
 	return err
@@ -175,17 +192,22 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 }
 
 func (c *conn) opError(op string, err error) error {
-	return &net.OpError{Op: op, Net: "udp4", Source: c.LocalAddr(), Err: err}
+	network := "udp4"
+	if c.local.Addr().Is6() {
+		network = "udp6"
+	}
+	return &net.OpError{Op: op, Net: network, Source: c.LocalAddr(), Err: err}
 }
 
-func addrPort(a net.Addr) (netip.AddrPort, error) {
+// destination returns the endpoint that a means, of the socket's family.
+func (c *conn) destination(a net.Addr) (netip.AddrPort, error) {
 	u, ok := a.(*net.UDPAddr)
 	if !ok {
 		return netip.AddrPort{}, fmt.Errorf("%w: address %v", ErrConfig, a)
 	}
 	ap := u.AddrPort()
-	ip := ap.Addr().Unmap()
-	if !ip.Is4() || ap.Port() == 0 {
+	ip := ap.Addr().Unmap().WithZone("")
+	if !ip.IsValid() || ip.Is6() != c.local.Addr().Is6() || ap.Port() == 0 {
 		return netip.AddrPort{}, syscall.ENETUNREACH
 	}
 	return netip.AddrPortFrom(ip, ap.Port()), nil

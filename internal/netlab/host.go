@@ -15,17 +15,6 @@ import (
 	"time"
 )
 
-// HostConfig describes the site of one host. Its values are literal: zero means no delay and no loss whatever the
-// network's Config says.
-type HostConfig struct {
-	NAT NAT
-	// NATConfig, if not nil, describes the NAT instead of NAT. A zero Lifetime is that of the network's Config.
-	NATConfig *NATConfig
-	OneWay    time.Duration // of the host's link to the core
-	Jitter    time.Duration
-	Loss      float64
-}
-
 // Host is a host on the network. It has the methods of peer.Network. All of them may be called from any goroutine.
 type Host struct {
 	net *Network
@@ -38,7 +27,8 @@ type Host struct {
 	ifaces   []*iface // the first is the default route; none while detached
 	detached []*iface // what Attach brings back
 	home     *site    // of the default interface, also while detached
-	ports    map[uint16]*conn
+	ports    map[portKey]*conn
+	v6       bool   // the host has ever been at a site with IPv6
 	next     uint16 // where the search for a free port starts
 	changes  uint64 // of addresses and routes
 	changed  chan struct{}
@@ -68,12 +58,19 @@ func (n *Network) AddHostWith(c HostConfig) (*Host, error) {
 }
 
 func (n *Network) addSite(c *HostConfig) (*site, error) {
+	var parent *site
+	if c.Behind != nil {
+		if c.Behind.net != n {
+			return nil, fmt.Errorf("%w: host of another network", ErrConfig)
+		}
+		parent = c.Behind.site()
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
 		return nil, ErrClosed
 	}
-	return n.newSite(c)
+	return n.newSite(c, parent)
 }
 
 // AddHostBehind adds a host to the private network of h, behind the same NAT and the same link. There must be a NAT.
@@ -88,20 +85,20 @@ func (n *Network) addHost(s *site) (*Host, error) {
 	h := &Host{
 		net:     n,
 		home:    s,
-		ports:   make(map[uint16]*conn),
+		ports:   make(map[portKey]*conn),
 		next:    firstEphemeral,
 		changed: make(chan struct{}),
 	}
 	h.view.Host = h
-	i, err := h.connect(s)
+	i, err := h.connect(s, addrs{})
 	if err != nil {
 		return nil, err
 	}
-	h.ifaces = []*iface{i}
+	h.ifaces, h.v6 = []*iface{i}, i.v6.IsValid()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.hosts = append(n.hosts, h)
-	n.log.Debug("netlab: host added", slog.Any("addr", i.v4), slog.Any("public", s.public()), slog.Any("nat", s.kind))
+	n.log.Debug("netlab: host added", slog.Any("addr", i.addrs), slog.Any("public", s.public()), slog.Any("nat", s.kind))
 	return h, nil
 }
 
@@ -112,10 +109,11 @@ func (h *Host) site() *site {
 	return h.home
 }
 
-// PublicAddr returns the address by which the internet knows the host, or the NAT in front of it.
+// PublicAddr returns the IPv4 address by which the internet knows the host, or the outermost NAT in front of it. It is
+// invalid where there is IPv6 only.
 func (h *Host) PublicAddr() netip.Addr { return h.site().public() }
 
-// NATStats returns what the NAT in front of the host has done; all zero if there is none.
+// NATStats returns what the nearest NAT in front of the host has done; all zero if there is none.
 func (h *Host) NATStats() NATStats {
 	s := h.site()
 	s.mu.Lock()
@@ -133,11 +131,11 @@ func (h *Host) DialContext(context.Context, string, string) (net.Conn, error) {
 
 // SetLoss sets the loss of the host's link in each direction, for packets that enter the core from now on. Hosts
 // behind the same NAT share the link.
-func (h *Host) SetLoss(p float64) { h.site().link.setLoss(p) }
+func (h *Host) SetLoss(p float64) { h.site().root().link.setLoss(p) }
 
 // SetOneWay sets the delay of the host's link, for packets that enter the core from now on. Shortening it lets new
 // packets overtake those under way.
-func (h *Host) SetOneWay(d time.Duration) { h.site().link.setOneWay(d) }
+func (h *Host) SetOneWay(d time.Duration) { h.site().root().link.setOneWay(d) }
 
 // SetDown cuts or restores the cable between the host and its NAT or link. Packets sent or arriving meanwhile vanish
 // without an error; the host keeps its address and its NAT keeps its mappings, and WaitChange hears nothing. See Detach
@@ -166,9 +164,10 @@ func (h *Host) passes(remote netip.AddrPort) bool {
 	return f == nil || !(*f)(remote)
 }
 
-// Rebind reboots the NAT in front of the host, and with it of all hosts behind the same one: mappings are gone, and
+// Rebind reboots the nearest NAT in front of the host, and with it of all hosts behind the same one; a firewall too: mappings are gone, and
 // the next packets from inside get other external ports than before, unless the NAT is Preserving. Nobody outside can
-// reach the host until it has sent something. On a public host it does nothing.
+// reach the host until it has sent something. Where there is
+// no NAT it does nothing.
 func (h *Host) Rebind() error {
 	s := h.site()
 	if h.net.isClosed() {
@@ -180,13 +179,15 @@ func (h *Host) Rebind() error {
 }
 
 // Renumber gives the host's site another public address, as a provider does that reconnects a line: mappings are gone and
-// packets to the old address are lost. A host behind a NAT is not told; a public host has another address of its own, and
-// WaitChange hears of it.
+// packets to the old address are lost. A host behind a NAT is not told; a public host, and every one with IPv6, has another
+// address of its own, and WaitChange hears of it. Behind two NATs it is the outer one's address that changes.
 func (h *Host) Renumber() error {
 	if h.net.isClosed() {
 		return ErrClosed
 	}
-	h.site().renumber()
+	for other, a := range h.site().root().readdress() {
+		other.readdressed(a[0], a[1])
+	}
 	return nil
 }
 
@@ -199,7 +200,7 @@ func (h *Host) take(src, dst netip.AddrPort, payload []byte) {
 		return
 	}
 	h.mu.Lock()
-	c := h.ports[dst.Port()]
+	c := h.ports[keyOf(dst)]
 	if c != nil && !(h.owner(dst.Addr()) != nil && (c.local.Addr().IsUnspecified() || c.local.Addr() == dst.Addr())) {
 		c = nil
 	}

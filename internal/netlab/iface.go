@@ -15,22 +15,28 @@ import (
 // An iface is a host's connection to a site. It is not changed once the host has it.
 type iface struct {
 	site *site
-	v4   netip.Addr
+	addrs
 }
 
-func (i *iface) has(a netip.Addr) bool { return i.v4 == a }
-
-// connect connects the host to a site; the interface is not yet in use.
-func (h *Host) connect(s *site) (*iface, error) {
-	a, err := s.join(h)
+// connect connects the host to a site, with the addresses that it had there if it had any; the interface is not yet in use.
+func (h *Host) connect(s *site, had addrs) (*iface, error) {
+	a, err := s.join(h, had)
 	if err != nil {
 		return nil, err
 	}
-	return &iface{site: s, v4: a}, nil
+	return &iface{s, a}, nil
+}
+
+// of returns the address of one family.
+func (a addrs) of(v6 bool) netip.Addr {
+	if v6 {
+		return a.v6
+	}
+	return a.v4
 }
 
 // disconnect takes what an interface has from its site.
-func (i *iface) disconnect() { i.site.leave(i.v4) }
+func (i *iface) disconnect() { i.site.leave(i.addrs) }
 
 // owner returns the interface that has an address, or nil. Called with h.mu held.
 func (h *Host) owner(a netip.Addr) *iface {
@@ -55,14 +61,21 @@ func (h *Host) route(local, to netip.Addr) (*iface, netip.Addr, error) {
 	}
 	var best *iface
 	for _, i := range h.ifaces {
-		if best == nil || i.site.nat != nil && i.site.lan.Contains(to) {
+		if !i.of(to.Is6()).IsValid() {
+			continue
+		}
+		if i.site.nat != nil && i.site.lan.Contains(to) {
+			best = i
+			break
+		}
+		if best == nil {
 			best = i
 		}
 	}
 	if best == nil {
 		return nil, netip.Addr{}, syscall.ENETUNREACH
 	}
-	return best, best.v4, nil
+	return best, best.of(to.Is6()), nil
 }
 
 // change gives the host other interfaces and tells those who wait. It returns the interfaces that are gone.
@@ -73,6 +86,9 @@ func (h *Host) change(f func()) (gone []*iface) {
 	f()
 	if len(h.ifaces) > 0 {
 		h.home = h.ifaces[0].site
+	}
+	for _, i := range h.ifaces {
+		h.v6 = h.v6 || i.v6.IsValid()
 	}
 	h.changes++
 	close(h.changed)
@@ -104,7 +120,7 @@ func (h *Host) MoveBehind(other *Host) error {
 }
 
 func (h *Host) moveInto(s *site) error {
-	i, err := h.connect(s)
+	i, err := h.connect(s, addrs{})
 	if err != nil {
 		return err
 	}
@@ -112,7 +128,7 @@ func (h *Host) moveInto(s *site) error {
 	for _, old := range gone {
 		old.disconnect()
 	}
-	h.net.log.Debug("netlab: host moved", slog.Any("addr", i.v4), slog.Any("public", s.public()), slog.Any("nat", s.kind))
+	h.net.log.Debug("netlab: host moved", slog.Any("addr", i.addrs), slog.Any("public", s.public()), slog.Any("nat", s.kind))
 	return nil
 }
 
@@ -144,11 +160,11 @@ func (h *Host) Attach() error {
 	}
 	back := make([]*iface, 0, len(stored))
 	for _, i := range stored {
-		a, err := i.site.rejoin(h, i.v4)
+		again, err := h.connect(i.site, i.addrs)
 		if err != nil {
 			return err
 		}
-		back = append(back, &iface{site: i.site, v4: a})
+		back = append(back, again)
 	}
 	h.change(func() { h.ifaces = back })
 	return nil
@@ -156,18 +172,21 @@ func (h *Host) Attach() error {
 
 // AddInterface connects the host to a second site, a new one of its own, while it keeps the first: packets are accepted
 // by both. Packets go out by the first until SetDefault says otherwise, except from sockets bound to an address of another.
-// It returns that site's local address, which names the interface.
+// It returns the host's local address there, which names the interface: that of IPv4, if there is one.
 func (h *Host) AddInterface(c HostConfig) (netip.Addr, error) {
 	s, err := h.net.addSite(&c)
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	i, err := h.connect(s)
+	i, err := h.connect(s, addrs{})
 	if err != nil {
 		return netip.Addr{}, err
 	}
 	h.change(func() { h.ifaces = append(h.ifaces, i) })
-	return i.v4, nil
+	if i.v4.IsValid() {
+		return i.v4, nil
+	}
+	return i.v6, nil
 }
 
 // SetDefault sends packets out by the interface with that address from now on.
@@ -198,28 +217,37 @@ func (h *Host) changeOne(addr netip.Addr, f func(i *iface)) error {
 	return nil
 }
 
-// readdress is told by a public site that it has another address.
-func (h *Host) readdress(old, now netip.Addr) {
+// readdressed is told by a site that some of the host's addresses there are others.
+func (h *Host) readdressed(old, now addrs) {
 	h.change(func() {
 		h.ifaces = slices.Clone(h.ifaces)
 		for k, i := range h.ifaces {
-			if i.v4 == old {
-				h.ifaces[k] = &iface{site: i.site, v4: now}
+			a := i.addrs
+			if old.v4.IsValid() && a.v4 == old.v4 {
+				a.v4 = now.v4
 			}
+			if old.v6.IsValid() && a.v6 == old.v6 {
+				a.v6 = now.v6
+			}
+			h.ifaces[k] = &iface{i.site, a}
 		}
 	})
 }
 
-// LocalAddrs returns the host's own addresses, which are private behind a NAT; first that of the default route. None while
-// it is detached.
+// LocalAddrs returns the host's own addresses, of which those of IPv4 are private behind a NAT; first those of the default
+// route. None while it is detached.
 func (h *Host) LocalAddrs() ([]netip.Addr, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	addrs := make([]netip.Addr, 0, len(h.ifaces))
+	all := make([]netip.Addr, 0, 2*len(h.ifaces))
 	for _, i := range h.ifaces {
-		addrs = append(addrs, i.v4)
+		for _, a := range []netip.Addr{i.v4, i.v6} {
+			if a.IsValid() {
+				all = append(all, a)
+			}
+		}
 	}
-	return addrs, nil
+	return all, nil
 }
 
 // WaitChange blocks until the host's addresses or routes have changed since it last returned. A change that happened

@@ -5,10 +5,8 @@ package netlab
 
 import (
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"sync"
-	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/netlab/nat"
 )
@@ -27,6 +25,7 @@ type site struct {
 	parent *site // nil: the core
 	kind   NAT
 	block  bool // drops all UDP
+	family IPv6
 	lan    netip.Prefix
 
 	// Of the way to the core; unused behind another site.
@@ -34,25 +33,20 @@ type site struct {
 	up   badLink
 	down badLink
 
-	mu    sync.Mutex
-	outer netip.Addr // towards the parent: the NAT's, or the public host's
-	boots int        // of addresses
-	nat   *nat.NAT   // nil: none
-	nodes map[netip.Addr]node
-	next  int // number of the next node
+	mu       sync.Mutex
+	outer    netip.Addr // IPv4 towards the parent: the NAT's, or the public host's; none if there is IPv6 only
+	renumber int        // how often
+	nat      *nat.NAT   // of IPv4; nil: none
+	firewall *nat.NAT   // of addresses that are not translated; nil: none
+	nodes    map[netip.Addr]node
+	next     int // number of the next node
 }
 
-// newSite makes a site; it is not reachable before connect. Called with n.mu held.
-func (n *Network) newSite(c *HostConfig) (*site, error) {
-	cfg := c.NAT.Config()
-	if c.NATConfig != nil {
-		cfg = *c.NATConfig
-	}
-	if cfg.Lifetime == 0 {
-		cfg.Lifetime = n.cfg.MappingLifetime
-	}
-	if c.OneWay < 0 || c.Jitter < 0 || !probability(c.Loss) || int(c.NAT) >= len(natNames) || cfg.Check() != nil {
-		return nil, fmt.Errorf("%w: host %+v", ErrConfig, c)
+// newSite makes a site. Called with n.mu held.
+func (n *Network) newSite(c *HostConfig, parent *site) (*site, error) {
+	natCfg, wallCfg, err := c.check(n.cfg.MappingLifetime)
+	if err != nil {
+		return nil, err
 	}
 	i := len(n.sites)
 	if i >= maxSites {
@@ -61,42 +55,91 @@ func (n *Network) newSite(c *HostConfig) (*site, error) {
 	s := &site{
 		net:    n,
 		number: i,
+		parent: parent,
 		kind:   c.NAT,
-		lan:    netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24),
+		block:  c.BlockUDP,
+		family: c.IPv6,
+		lan:    c.LAN.Masked(),
 		link:   link{oneWay: c.OneWay, jitter: c.Jitter, loss: c.Loss},
 		nodes:  make(map[netip.Addr]node),
 		next:   2,
 	}
+	if !s.lan.IsValid() {
+		s.lan = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24)
+	}
 	s.up.goOn, s.down.goOn = n.cross, n.arrive
-	s.outer = s.publicAddr()
-	if c.NAT != Public || c.NATConfig != nil {
-		cfg.Seed += (n.cfg.Seed + uint64(i)<<20) * 0x9e3779b97f4a7c15
-		s.nat = nat.New(s.outer, &cfg)
+	if s.family != OnlyIPv6 {
+		if parent == nil {
+			s.outer = s.publicAddr()
+			n.byAddr[s.outer] = s
+		} else if s.outer, err = parent.joinIPv4(s); err != nil {
+			return nil, err
+		}
+		if natCfg != nil {
+			natCfg.Seed += (n.cfg.Seed + uint64(i)<<20) * 0x9e3779b97f4a7c15
+			s.nat = nat.New(s.outer, natCfg)
+		}
+	}
+	if wallCfg != nil {
+		s.firewall = nat.NewFirewall(wallCfg)
 	}
 	n.sites = append(n.sites, s)
-	n.byAddr[s.outer] = s
 	return s, nil
 }
 
-// publicAddr returns the site's address at the core. Addresses come again after 254 of them.
-func (s *site) publicAddr() netip.Addr {
-	return netip.AddrFrom4([4]byte{5, byte(s.number >> 8), byte(s.number), byte(1 + s.boots%254)})
+// root returns the site at the core.
+func (s *site) root() *site {
+	for s.parent != nil {
+		s = s.parent
+	}
+	return s
 }
 
-// join gives a node an address on the site's network.
-func (s *site) join(what node) (netip.Addr, error) {
+// publicAddr returns the site's IPv4 address at the core. Addresses come again after 254 of them.
+func (s *site) publicAddr() netip.Addr {
+	return netip.AddrFrom4([4]byte{5, byte(s.number >> 8), byte(s.number), byte(1 + s.renumber%254)})
+}
+
+// addrIPv6 returns the address of a node, of which a site can have two in its life.
+func (s *site) addrIPv6(number int) netip.Addr {
+	return netip.AddrFrom16([16]byte{
+		0x2a, 0x05, byte(s.number >> 8), byte(s.number), byte(s.renumber >> 8), byte(s.renumber),
+		14: byte(number >> 8), 15: byte(number),
+	})
+}
+
+// addrs are what a host has on a site; either may be none.
+type addrs struct{ v4, v6 netip.Addr }
+
+func (a addrs) has(b netip.Addr) bool { return b.IsValid() && (a.v4 == b || a.v6 == b) }
+
+// join gives a host addresses on the site's network: those that it wants, if it had them and they are free.
+func (s *site) join(h *Host, want addrs) (got addrs, err error) {
+	if s.family != OnlyIPv6 {
+		if got.v4, err = s.rejoinIPv4(h, want.v4); err != nil {
+			return addrs{}, err
+		}
+	}
+	if s.family != OnlyIPv4 {
+		got.v6 = s.joinIPv6(h, want.v6)
+	}
+	return got, nil
+}
+
+// joinIPv4 gives a node an IPv4 address on the site's network.
+func (s *site) joinIPv4(what node) (netip.Addr, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.nat == nil {
-		if s.nodes[s.outer] != nil {
-			return netip.Addr{}, fmt.Errorf("%w: %v has no private network", ErrConfig, s.outer)
+		if _, host := what.(*Host); !host || s.nodes[s.outer] != nil || s.family == OnlyIPv6 {
+			return netip.Addr{}, fmt.Errorf("%w: site %d has no private network", ErrConfig, s.number)
 		}
 		s.nodes[s.outer] = what
 		return s.outer, nil
 	}
 	for range 253 {
 		base := s.lan.Addr().As4()
-		base[3] += byte(s.next)
+		base[3] = byte(s.next)
 		if s.next++; s.next > 254 {
 			s.next = 2
 		}
@@ -108,127 +151,72 @@ func (s *site) join(what node) (netip.Addr, error) {
 	return netip.Addr{}, fmt.Errorf("%w: private network is full", ErrConfig)
 }
 
-// rejoin gives a node the address that it had, or another if that is taken or was renumbered.
-func (s *site) rejoin(what node, addr netip.Addr) (netip.Addr, error) {
+// rejoinIPv4 gives a node the address that it had, or another if that is taken or was renumbered.
+func (s *site) rejoinIPv4(what node, addr netip.Addr) (netip.Addr, error) {
 	s.mu.Lock()
-	if s.nodes[addr] == nil && (s.nat != nil || addr == s.outer) {
+	if addr.IsValid() && s.nodes[addr] == nil && (s.nat != nil || addr == s.outer) {
 		s.nodes[addr] = what
 		s.mu.Unlock()
 		return addr, nil
 	}
 	s.mu.Unlock()
-	return s.join(what)
+	return s.joinIPv4(what)
 }
 
-func (s *site) leave(addr netip.Addr) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.nodes, addr)
-}
-
-// send takes a packet from one of the site's nodes on its way. The payload belongs to the network from now on.
-func (s *site) send(src, dst netip.AddrPort, payload []byte) {
-	s.mu.Lock()
-	if to := s.nodes[dst.Addr()]; to != nil {
-		s.mu.Unlock()
-		to.take(src, dst, payload)
-		return
-	}
-	if s.block || s.nat != nil && s.lan.Contains(dst.Addr()) {
-		s.mu.Unlock()
-		s.net.stats.unroutable.Add(1)
-		return
-	}
-	if s.nat != nil {
-		now := time.Now()
-		outside, ok := s.nat.Out(now, src, dst)
-		if ok && dst.Addr() == s.outer {
-			var to node
-			if dst, ok = s.nat.Hairpin(now, outside, dst); ok {
-				to = s.nodes[dst.Addr()]
-			}
-			s.mu.Unlock()
-			if to != nil {
-				to.take(outside, dst, payload)
-			}
-			return
-		}
-		if !ok {
-			s.mu.Unlock()
-			return
-		}
-		src = outside
-	}
-	s.mu.Unlock()
-	if s.parent != nil {
-		s.parent.send(src, dst, payload)
-		return
-	}
-	_ = s.net.enter(inbound{packet: Packet{From: src, To: dst, Payload: payload}, from: s}) // closed: lost
-}
-
-// take takes a packet that has come to the site from outside.
-func (s *site) take(src, dst netip.AddrPort, payload []byte) {
-	s.mu.Lock()
-	if s.block || src.Addr() == s.outer || src.Port() == 0 {
-		s.mu.Unlock()
-		s.net.stats.unroutable.Add(1)
-		return
-	}
-	if s.nat != nil {
-		var ok bool
-		if dst, ok = s.nat.In(time.Now(), src, dst); !ok {
-			s.mu.Unlock()
-			return
-		}
-	}
-	to := s.nodes[dst.Addr()]
-	s.mu.Unlock()
-	if to == nil {
-		s.net.stats.unroutable.Add(1)
-		return
-	}
-	to.take(src, dst, payload)
-}
-
-// reboot restarts the NAT.
-func (s *site) reboot() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.nat != nil {
-		s.nat.Restart()
-	}
-}
-
-// renumber gives the site another public address. On a public site the host is told.
-func (s *site) renumber() {
+// joinIPv6 gives a node a global address, and makes it known up to the core.
+func (s *site) joinIPv6(what node, addr netip.Addr) netip.Addr {
 	n := s.net
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	s.mu.Lock()
-	old := s.outer
-	s.boots++
-	s.outer = s.publicAddr()
-	delete(n.byAddr, old)
-	n.byAddr[s.outer] = s
-	if s.nat != nil {
-		s.nat.SetAddr(s.outer)
+	if !addr.IsValid() || s.nodes[addr] != nil || addr.As16()[5] != byte(s.renumber) || addr.As16()[4] != byte(s.renumber>>8) {
+		for addr = s.addrIPv6(s.next); s.nodes[addr] != nil; addr = s.addrIPv6(s.next) {
+			s.next++
+		}
+		s.next++
 	}
-	moved := s.nodes[old]
-	if moved != nil {
-		delete(s.nodes, old)
-		s.nodes[s.outer] = moved
-	}
-	now := s.outer
 	s.mu.Unlock()
-	n.mu.Unlock()
-	n.log.Debug("netlab: renumbered", slog.Any("from", old), slog.Any("to", now))
-	if h, ok := moved.(*Host); ok {
-		h.readdress(old, now)
+	s.announce(addr, what)
+	return addr
+}
+
+// announce makes an IPv6 address known up to the core. Called with n.mu held.
+func (s *site) announce(addr netip.Addr, what node) {
+	for at := s; at != nil; at = at.parent {
+		at.mu.Lock()
+		at.nodes[addr] = what
+		at.mu.Unlock()
+		if at.parent == nil {
+			s.net.byAddr[addr] = at
+		}
+		what = at
 	}
 }
 
-// public returns the address by which the internet knows the site.
+// withdraw undoes announce. Called with n.mu held.
+func (s *site) withdraw(addr netip.Addr) {
+	for at := s; at != nil; at = at.parent {
+		at.mu.Lock()
+		delete(at.nodes, addr)
+		at.mu.Unlock()
+	}
+	delete(s.net.byAddr, addr)
+}
+
+func (s *site) leave(a addrs) {
+	s.net.mu.Lock()
+	defer s.net.mu.Unlock()
+	if a.v6.IsValid() {
+		s.withdraw(a.v6)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.nodes, a.v4)
+}
+
+// public returns the IPv4 address by which the internet knows the site; none if there is IPv6 only.
 func (s *site) public() netip.Addr {
+	s = s.root()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.outer
