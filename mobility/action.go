@@ -17,6 +17,8 @@ const (
 	Ping                    // send something that asks for an acknowledgement by Path
 	Switch                  // the session has moved from From to Path
 	Dead                    // Path was current and nothing answers any more; Current stays as it is
+	Alive                   // Path is current and answers again: the outage is over, and there was no Switch
+	Degraded                // Path is current, and loses much or takes long; alternatives are being measured
 )
 
 // String returns the op in lower case.
@@ -32,6 +34,10 @@ func (o Op) String() string {
 		return "switch"
 	case Dead:
 		return "dead"
+	case Alive:
+		return "alive"
+	case Degraded:
+		return "degraded"
 	}
 	return fmt.Sprintf("Op(%d)", uint8(o))
 }
@@ -44,7 +50,7 @@ type Action struct {
 	Path Path
 	Data [8]byte // of Challenge and Response
 	From Path    // of Switch: the path left
-	Why  string  // of Switch, Dead and Challenge: a sentence for logs and people
+	Why  string  // of all but Response and Ping: a sentence for logs and people
 }
 
 // push appends an action. If the driver does not poll, the oldest actions are lost; each can be repeated or is
@@ -91,6 +97,7 @@ func (m *Machine) Poll(now time.Time) (Action, bool) {
 		return Action{}, false
 	}
 	a := m.pop()
+	m.polled = a.Op == Challenge || a.Op == Response || a.Op == Ping
 	if a.Op == Challenge {
 		// The round trip begins when the challenge is handed over.
 		if p := m.lookup(a.Path.Key); p != nil {

@@ -37,7 +37,10 @@ type Machine struct {
 	// Following the peer.
 	nextFollow    time.Time // no validation of where the peer may have moved before
 	nextTry       time.Time // nor of what the peer tries
+	lastFollow    time.Time
 	pendingFollow *path     // waits for nextFollow
+	wrongly       int       // times that the session followed lately and came back
+	wronglyAt     time.Time // the last of them
 	newestOnCur   time.Time // when the newest packet last came by the current path
 	elsewhere     int       // newest packets that came by other paths since anything came by the current one
 	peerMoved     bool      // one of them by a valid path of no worse kind
@@ -46,9 +49,25 @@ type Machine struct {
 	switchedAt    time.Time
 	lastPing      time.Time
 	keepaliveWait time.Duration
+	quiet         quiet
+	degradedAt    time.Time // when Degraded was last said
 	lastVerify    time.Time
-	strict        bool // the verification under way ends only by a response
-	outage        bool // nothing answers
+	verdictAt     time.Time // when to look whether the verification is over
+	strict        bool      // it ends only by a response
+	ground        bool      // it began because the ground had moved
+	doubts        int       // verifications because the peer uses another path
+	outage        bool      // nothing answers
+	outageFrom    time.Time
+
+	// How much is going on.
+	flow   int64     // see traffic
+	flowAt time.Time // when flow was last brought up to date
+	busyAt time.Time // when data last flowed
+	polled bool      // the next packet sent is one that the machine has asked for
+
+	// What people ask for: a ring from oldest on, as soon as it is full.
+	history []entry
+	oldest  int
 
 	stats Stats
 }
@@ -64,12 +83,12 @@ func New(now time.Time, first Candidate, c *Config) *Machine {
 		created: now, lastReceived: now, lastAnswer: now,
 	}
 	p.Kind = max(p.Kind, p.Key.Kind())
-	m := &Machine{c: *c, cur: p, paths: []*path{p}, switchedAt: now}
+	m := &Machine{c: *c, cur: p, paths: []*path{p}, switchedAt: now, busyAt: now, flowAt: now}
 	if c.Unproven > 0 {
 		p.proven, p.valid, p.recv, p.lastAnswer = false, false, c.Unproven, time.Time{}
 		m.start(now, p, tryCandidate)
 	}
-	m.keepaliveWait = m.jitter(m.c.keepalive()*85/100, m.c.keepalive()*30/100)
+	m.keepaliveWait = m.nextKeepalive()
 	return m
 }
 
@@ -133,6 +152,9 @@ func (m *Machine) NextTimeout() time.Time {
 	}
 	at(m.keepaliveAt())
 	at(m.suspectAt())
+	if m.cur.probe.why == tryVerify {
+		at(m.verdictAt)
+	}
 	for _, p := range m.standbys() {
 		if p != nil && p.probe.why == idle {
 			at(p.standbyAt)
@@ -151,13 +173,19 @@ func (m *Machine) HandleTimeout(now time.Time) {
 		}
 	}
 	if due(now, m.suspectAt()) {
-		m.verify(now, false)
+		m.verify(now, false, "what was sent by it is not answered")
 	}
 	// A probe's end may remove none of the paths, but it may start other probes, change the current path, and with it
 	// which paths are kept warm, and let a path expire that was kept for its sake.
 	for again := true; again; {
+		if m.lookup(m.cur.Key) == m.cur { // it comes first
+			m.pump(now, m.cur)
+		}
 		for _, p := range m.paths {
 			m.pump(now, p)
+		}
+		if m.cur.probe.why == tryVerify && due(now, m.verdictAt) {
+			m.verdict(now)
 		}
 		m.expire(now)
 		again = false
@@ -169,9 +197,7 @@ func (m *Machine) HandleTimeout(now time.Time) {
 		}
 	}
 	if due(now, m.keepaliveAt()) {
-		m.lastPing = now
-		m.keepaliveWait = m.jitter(m.c.keepalive()*85/100, m.c.keepalive()*30/100)
-		m.push(Action{Op: Ping, Path: m.cur.snapshot(true)})
+		m.keepalive(now)
 	}
 }
 

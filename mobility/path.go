@@ -63,6 +63,7 @@ type Path struct {
 	Key
 	Kind         Kind
 	RTT          time.Duration // smoothed over the answers to challenges; zero if never measured
+	Loss         float64       // of what was sent by it lately, 0 to 1: challenges, and what [Machine.HandleLosses] says
 	Validated    bool          // a challenge has been answered, and none given up since
 	Current      bool          // the session sends by this path
 	LastReceived time.Time     // when an authentic packet last came by it; zero if none did
@@ -80,16 +81,20 @@ type path struct {
 	proven  bool // a challenge by it has been answered, once
 	valid   bool // proven, and no probe given up since
 	rtt     time.Duration
+	minRTT  time.Duration // the lowest measured since the path became current, or zero
+	loss    float64
 
-	created, lastReceived, lastAnswer, lastChallenge time.Time
+	created, lastReceived, lastNewest, lastSent, lastChallenge time.Time
+	lastAnswer, lastAsked                                      time.Time // an answer, and when it had been asked for
 
 	// in and out are totals. The budget of a path that is not valid is grant + 3·recv − sent − queued, where queued
 	// is for actions that have not been polled.
 	in, out                   uint64
 	grant, recv, sent, queued int
 
-	waiting  time.Time // since when something sent by the current path waits for an answer; zero: nothing does
-	followed time.Time // when the newest packet last came by this path; zero: not to be followed
+	waiting     time.Time     // since when something sent by the current path waits for an answer; zero: nothing does
+	followed    time.Time     // when the newest packet last came by this path; zero: not to be followed
+	quietBefore time.Duration // how long nothing had travelled by the current path then
 
 	probe      probe
 	challenges [keptChallenges]challenge // the latest; unused ones have a zero time
@@ -103,7 +108,7 @@ type path struct {
 
 func (p *path) snapshot(current bool) Path {
 	return Path{
-		Key: p.Key, Kind: p.Kind, RTT: p.rtt, Validated: p.valid, Current: current,
+		Key: p.Key, Kind: p.Kind, RTT: p.rtt, Loss: p.loss, Validated: p.valid, Current: current,
 		LastReceived: p.lastReceived, BytesIn: p.in, BytesOut: p.out,
 	}
 }

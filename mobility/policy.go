@@ -16,6 +16,10 @@ type Policy struct {
 	// same kind for it. If zero, 20 ms; if negative, any difference counts. In any case the difference must be an
 	// eighth of the time, so that jitter alone moves nothing.
 	Hysteresis time.Duration
+
+	// Battery lets an idle session be silent for longer than 15 s, as long as its NATs bear it; see
+	// [Machine.SetBattery].
+	Battery bool
 }
 
 // A Config configures a [Machine]. Only Rand is required. It must not be modified after New.
@@ -30,9 +34,9 @@ type Config struct {
 	// answers its budget is that of any path without proof.
 	Unproven int
 
-	// Keepalive is how long nothing may be received on the current path before a ping is sent, give or take 15 %.
-	// NATs forget a mapping after 30 s or more of silence. If zero, 15 s; if negative, no pings are sent; never less
-	// than a second.
+	// Keepalive is how long nothing may travel by the current path before a ping is sent; up to an eighth is added at
+	// random. NATs forget a mapping after 30 s of silence, some after 20 s. If zero, 16 s; if negative, no pings are
+	// sent; never less than a second. In battery mode it is where learning begins.
 	Keepalive time.Duration
 
 	// Standby is the shortest time between challenges on a path that works and is only kept warm; up to a third is
@@ -44,15 +48,15 @@ type Config struct {
 func (c *Config) hysteresis() time.Duration {
 	return orDefault(c.Policy.Hysteresis, 20*time.Millisecond)
 }
-func (c *Config) keepalive() time.Duration { return interval(c.Keepalive) }
-func (c *Config) standby() time.Duration   { return interval(c.Standby) }
+func (c *Config) keepalive() time.Duration { return interval(c.Keepalive, keepaliveBase) }
+func (c *Config) standby() time.Duration   { return interval(c.Standby, 15*time.Second) }
 
 // interval gives the interval of a Config its meaning; zero is never.
-func interval(d time.Duration) time.Duration {
+func interval(d, def time.Duration) time.Duration {
 	if d < 0 {
 		return 0
 	}
-	return max(orDefault(d, 15*time.Second), time.Second)
+	return max(orDefault(d, def), time.Second)
 }
 
 // orDefault gives a duration of a Config its meaning: zero is the default, negative is zero.
@@ -71,19 +75,20 @@ const (
 	// header 13, chunk 10, tag 16, rounded up.
 	challengeSize = 40
 
-	keptChallenges = 4                // unanswered challenges remembered per path
+	keptChallenges = 6                // unanswered challenges remembered per path
 	challengeLife  = 10 * time.Second // after which an answer is too late
 	probeMin       = 100 * time.Millisecond
 	probeMax       = 2 * time.Second
 	unknownRTT     = 50 * time.Millisecond // assumed before the first measurement
 
 	// Challenges to all paths together: a burst of probeBurst, and one each probeEvery after it.
-	probeEvery = time.Second / 16
-	probeBurst = 16
+	probeEvery   = time.Second / 16
+	probeBurst   = 16
+	probeReserve = 3 // of the burst, for the current path
 
 	candidateTries = 7 // 6 s with doubling intervals: both sides must have learned of each other's address
 	followTries    = 5
-	verifyTries    = 3
+	verifyTries    = 2
 	standbyTries   = 3
 
 	followEvery = time.Second // between validations of addresses the peer may have moved to
@@ -92,9 +97,22 @@ const (
 
 	// answerGap separates what we send by ourselves from acknowledgements and responses, which follow a received
 	// packet sooner. Only the former waits for an answer.
-	answerGap  = 250 * time.Millisecond
-	silenceMin = 500 * time.Millisecond
+	answerGap  = 150 * time.Millisecond
+	silenceMin = 150 * time.Millisecond
 	silenceMax = 3 * time.Second
+
+	patienceMin  = 350 * time.Millisecond
+	patienceMax  = 2 * time.Second
+	verdictEvery = 25 * time.Millisecond
+	deadMin      = time.Second
+	graceMin     = 50 * time.Millisecond // for the current path to answer before another, when the ground has moved
+
+	outageEvery = 200 * time.Millisecond // between challenges by the current path in an outage
+	outageQuick = 2 * time.Minute        // after which it is every 2 s
+
+	refuseWhile = time.Second // the current path must have brought something for a suspicious one to be refused
+	maxWrongly  = 5
+	maxDoubts   = 4
 
 	dwell       = 5 * time.Second // between switches for a lower round-trip time
 	fresh       = 5 * time.Second // older answers do not count when paths are compared
@@ -105,4 +123,8 @@ const (
 	maxReplies  = 16 // responses waiting to be polled
 	unprovenAge = time.Minute
 	provenAge   = 5 * time.Minute
+	validAge    = 30 * time.Minute // of a path that has not been found dead: longer than standby challenges are apart
+	lately      = 30 * time.Second
+	renameEvery = 3 * time.Second       // between attempts at a candidate that is named again
+	raceEvery   = 80 * time.Millisecond // between challenges by one path when everything is challenged
 )

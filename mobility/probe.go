@@ -17,6 +17,7 @@ const (
 	tryMeasure           // how long does the current path take?
 	tryVerify            // is the current path alive?
 	tryOutage            // nothing answers; go on until something does
+	tryFormer            // the session followed the peer away from here: was that right?
 )
 
 var purposes = [...]struct {
@@ -30,6 +31,7 @@ var purposes = [...]struct {
 	tryMeasure:   {standbyTries, "its round-trip time is to be compared"},
 	tryVerify:    {verifyTries, "it is current and in doubt"},
 	tryOutage:    {standbyTries, "nothing answers"},
+	tryFormer:    {standbyTries, "the peer seems to have moved away from there"},
 }
 
 // A probe is a series of challenges by one path. The zero value is none.
@@ -53,8 +55,8 @@ func (m *Machine) start(now time.Time, p *path, why purpose) {
 		return
 	}
 	rtt := p.rtt
-	if rtt == 0 {
-		rtt = unknownRTT
+	if rtt == 0 || why == tryVerify || why == tryOutage {
+		rtt = unknownRTT // what it was says little about what it is
 	}
 	p.probe = probe{why: why, next: now, wait: min(max(2*rtt, probeMin), probeMax/2)}
 	if p.vouched || p.proven {
@@ -77,7 +79,11 @@ func (m *Machine) hurry(now time.Time, p *path) {
 		}
 		return
 	}
-	if p.probe.next.After(now) && now.Sub(p.lastChallenge) >= answerGap {
+	gap := answerGap
+	if m.outage {
+		gap = raceEvery
+	}
+	if p.probe.next.After(now) && now.Sub(p.lastChallenge) >= gap {
 		p.probe.next = now
 		p.probe.wait = min(p.probe.wait, 2*probeMin)
 		m.pump(now, p)
@@ -89,30 +95,62 @@ func (m *Machine) pump(now time.Time, p *path) {
 	if p.probe.why == idle || now.Before(p.probe.next) {
 		return
 	}
+	why := p.probe.why
 	if p.probe.tries > p.probe.expired {
 		p.probe.expired = p.probe.tries
-		if p.probe.why == tryVerify && m.unanswered(now) {
-			return
+		if p.valid && (why == tryStandby || why == tryMeasure) {
+			p.lose(true)
 		}
 	}
-	if p.probe.tries >= purposes[p.probe.why].tries && !(p.probe.why == tryOutage && m.outage) {
+	endless := why == tryVerify || why == tryOutage && m.outage // the verdict ends them, or an answer
+	if p.probe.tries >= purposes[why].tries && !endless {
 		m.giveUp(now, p)
 		return
 	}
-	if p.probe.why == tryOutage && !p.valid && p.proven {
+	if endless && !p.valid && p.proven {
 		p.topUp(challengeSize) // an outage may last
 	}
 	if m.budgetOf(p) < challengeSize {
 		m.stats.Unaffordable++
-	} else if at := m.allowProbe(now); at.After(now) {
+	} else if at := m.allowProbe(now, p); at.After(now) {
 		p.probe.next = at
 		return
 	} else {
 		m.challenge(now, p)
 	}
 	p.probe.tries++
-	p.probe.next = now.Add(p.probe.wait)
-	p.probe.wait = min(2*p.probe.wait, probeMax)
+	p.probe.next = now.Add(m.spacing(now, p))
+}
+
+// spacing returns how long the challenge that has just been sent by p has before the next one follows.
+func (m *Machine) spacing(now time.Time, p *path) time.Duration {
+	b := &p.probe
+	wait := b.wait
+	b.wait = min(2*b.wait, probeMax)
+	switch {
+	case b.why == tryVerify:
+		return m.patience() * 2 / 7 // four before the verdict, and time for the answer to the third
+	case b.why != tryOutage:
+		return wait
+	case (p == m.cur || p == m.bestRelayed()) && now.Sub(m.outageFrom) < outageQuick:
+		if m.c.Policy.Battery {
+			b.wait = min(wait*5/4, probeMax)
+			return wait
+		}
+		return m.jitter(outageEvery*9/10, outageEvery/5)
+	}
+	return max(wait, time.Duration(len(m.paths)-2)*outageEvery) // leaves room for the two that matter most
+}
+
+// bestRelayed returns the best relayed path that has answered once, or nil.
+func (m *Machine) bestRelayed() *path {
+	var best *path
+	for _, p := range m.paths {
+		if p.proven && p.Kind == Relayed && (best == nil || better(p.snapshot(false), best.snapshot(false), 0)) {
+			best = p
+		}
+	}
+	return best
 }
 
 // challenge asks for one challenge by p. RFC 9000 §8.2.1: "The endpoint MUST use unpredictable data in every
@@ -120,6 +158,9 @@ func (m *Machine) pump(now time.Time, p *path) {
 func (m *Machine) challenge(now time.Time, p *path) {
 	c := challenge{at: now}
 	m.c.Rand(c.data[:])
+	if p.nextSlot == 0 && !p.challenges[0].at.IsZero() && now.Sub(p.challenges[0].at) < challengeLife/2 {
+		p.nextSlot = 1 // one is kept for long: the path may have become slow, and the challenges are close
+	}
 	p.challenges[p.nextSlot] = c
 	p.nextSlot = (p.nextSlot + 1) % keptChallenges
 	p.lastChallenge = now
@@ -128,12 +169,16 @@ func (m *Machine) challenge(now time.Time, p *path) {
 }
 
 // allowProbe takes one challenge from the rate all paths share. It returns now if there was one, else when there
-// will be.
-func (m *Machine) allowProbe(now time.Time) time.Time {
+// will be. The last few of a burst are for the current path.
+func (m *Machine) allowProbe(now time.Time, p *path) time.Time {
 	if m.budget.Before(now) {
 		m.budget = now
 	}
-	if at := m.budget.Add(-(probeBurst - 1) * probeEvery); at.After(now) {
+	burst := time.Duration(probeBurst)
+	if p != m.cur {
+		burst -= probeReserve
+	}
+	if at := m.budget.Add(-(burst - 1) * probeEvery); at.After(now) {
 		return at
 	}
 	m.budget = m.budget.Add(probeEvery)
@@ -151,9 +196,12 @@ func (m *Machine) giveUp(now time.Time, p *path) {
 	if why == tryMeasure || p == m.cur {
 		return
 	}
+	if p.valid || why == tryCandidate || why == tryFollow {
+		m.note(now, GivenUp, p.Candidate, purposes[why].why)
+	}
 	p.unprove()
 	p.misses = min(p.misses+1, 16)
-	p.standbyAt = now.Add(min(time.Second<<p.misses, m.standbyWait()))
+	p.standbyAt = now.Add(min(time.Second<<p.misses, m.standbyWait(now, p)))
 	if p.standbyAt.Before(p.heldUntil) {
 		p.standbyAt = p.heldUntil
 	}
@@ -163,75 +211,6 @@ func (m *Machine) giveUp(now time.Time, p *path) {
 func (p *path) unprove() {
 	if p.valid {
 		p.valid = false
-		p.grant, p.recv, p.sent = 0, 0, 0
+		p.grant, p.recv, p.sent = p.queued, 0, 0 // what waits to be polled was asked for while it was
 	}
-}
-
-// HandleResponse says that a packet from k held a PATH_RESPONSE. It validates the path by which the challenge with
-// this data went, wherever the response came from. RFC 9000 §8.2.3: "Path validation succeeds when a PATH_RESPONSE
-// frame is received that contains the data that was sent in a previous PATH_CHALLENGE frame."
-func (m *Machine) HandleResponse(now time.Time, _ Key, data [8]byte) {
-	p := m.answer(now, data)
-	if p == nil {
-		m.stats.Unmatched++
-		return
-	}
-	m.stats.Answered++
-	p.proven, p.valid = true, true
-	p.lastAnswer = now
-	p.misses = 0
-	p.probe = probe{}
-	p.challenges = [keptChallenges]challenge{}
-	p.waiting = time.Time{}
-	p.standbyAt = now.Add(m.standbyWait())
-	if p.standbyAt.After(p.heldUntil) && now.Before(p.heldUntil) {
-		p.standbyAt = p.heldUntil
-	}
-	followed := p.followed
-	p.followed = time.Time{}
-	if m.pendingFollow == p {
-		m.pendingFollow = nil
-	}
-
-	switch {
-	case p == m.cur:
-		m.outage, m.strict = false, false
-		m.elsewhere, m.peerMoved = 0, false
-	case m.outage:
-		m.switchTo(now, p, "the "+p.String()+" was the first to answer after an outage")
-		return
-	case !followed.IsZero() && p.Kind == m.cur.Kind && !m.newestOnCur.After(followed):
-		from := m.cur
-		m.switchTo(now, p, "the peer moved from "+from.Key.String()+" to "+p.Key.String()+", which answered")
-		from.unprove() // its measurements are of the past; it must answer again to be chosen
-		return
-	case m.cur.probe.why == tryVerify:
-		if m.failover(now) {
-			return
-		}
-	}
-	m.reconsider(now)
-}
-
-// answer finds the path whose challenge had this data and measures its round-trip time.
-func (m *Machine) answer(now time.Time, data [8]byte) *path {
-	for _, p := range m.paths {
-		for _, c := range p.challenges {
-			if c.at.IsZero() || c.data != data {
-				continue
-			}
-			rtt := now.Sub(c.at)
-			if rtt > challengeLife {
-				return nil
-			}
-			rtt = max(rtt, 1)
-			if p.rtt == 0 {
-				p.rtt = rtt
-			} else {
-				p.rtt += (rtt - p.rtt) / 8 // RFC 9002 §5.3
-			}
-			return p
-		}
-	}
-	return nil
 }

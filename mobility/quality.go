@@ -3,7 +3,10 @@
 
 package mobility
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // better reports whether a session should leave path cur for path p. This is the only place where paths are
 // compared.
@@ -59,5 +62,7 @@ func (m *Machine) reconsider(now time.Time) {
 		m.switchTo(now, best, "the "+best.String()+" takes "+ms(best.rtt)+", the "+m.cur.String()+" takes "+ms(m.cur.rtt))
 	}
 }
+
+func percent(f float64) string { return strconv.Itoa(int(100*f+0.5)) + " %" }
 
 func ms(d time.Duration) string { return d.Round(time.Millisecond).String() }

@@ -24,13 +24,19 @@ func (m *Machine) HandleReceived(now time.Time, k Key, size int, newest bool) {
 			return
 		}
 	}
+	quiet := now.Sub(m.lastOnCur())
 	p.in += uint64(max(size, 0))
 	p.recv = min(p.recv+max(size, 0), 1<<24)
 	p.lastReceived = now
+	if newest {
+		p.lastNewest = now
+		m.traffic(now, size)
+	}
 	if m.outage {
 		m.hurry(now, p)
 	}
 	if p == m.cur {
+		m.survived(now, max(quiet, m.quiet.testing))
 		m.heard(now, newest)
 		return
 	}
@@ -42,12 +48,19 @@ func (m *Machine) HandleReceived(now time.Time, k Key, size int, newest bool) {
 		m.peerMoved = true
 	}
 	if !p.valid {
-		p.followed = now
+		p.followed, p.quietBefore = now, quiet
 		m.follow(now, p)
+	} else if m.followAtOnce(now, p) {
+		return
 	}
 	if p.valid || worseKind(p, m.cur) {
 		m.doubt(now, p)
 	}
+}
+
+// lastOnCur returns when something last travelled by the current path, either way.
+func (m *Machine) lastOnCur() time.Time {
+	return latest(m.cur.lastReceived, m.cur.lastSent, m.switchedAt)
 }
 
 // heard notes that the current path brought something: it is alive, as far as the way in goes.
@@ -62,33 +75,6 @@ func (m *Machine) heard(now time.Time, newest bool) {
 	}
 }
 
-// follow begins the validation of a path by which the newest packet came, because the peer's address may have
-// changed. RFC 9000 §9.3: "Receiving a packet from a new peer address containing a non-probing frame indicates that
-// the peer has migrated to that address."
-//
-// There is at most one such validation a second, so that a peer, or someone who redirects its packets, cannot make
-// us challenge address after address. A path of a better kind than the current is worth the challenge anyway.
-func (m *Machine) follow(now time.Time, p *path) {
-	if p.probe.why == tryFollow {
-		return // under way
-	}
-	if !betterKind(p, m.cur) && now.Before(m.nextFollow) {
-		m.pendingFollow = p
-		return
-	}
-	if betterKind(p, m.cur) && !p.lastChallenge.IsZero() && now.Sub(p.lastChallenge) < followEvery {
-		m.hurry(now, p) // challenged a moment ago as a candidate; its way in is open now
-		return
-	}
-	if m.pendingFollow == p {
-		m.pendingFollow = nil
-	}
-	if !betterKind(p, m.cur) {
-		m.nextFollow = now.Add(followEvery)
-	}
-	m.start(now, p, tryFollow)
-}
-
 // HandleSent says that size bytes were sent by k.
 func (m *Machine) HandleSent(now time.Time, k Key, size int) {
 	p := m.lookup(k)
@@ -96,34 +82,19 @@ func (m *Machine) HandleSent(now time.Time, k Key, size int) {
 		return
 	}
 	p.out += uint64(max(size, 0))
+	if p == m.cur {
+		if quiet := now.Sub(m.lastOnCur()); quiet >= m.c.keepalive() {
+			m.quiet.testing = quiet
+		}
+		if !m.polled {
+			m.traffic(now, size)
+		}
+	}
+	m.polled = false
+	p.lastSent = now
 	p.sent = min(p.sent+max(size, 0), 1<<30)
 	if p == m.cur && p.waiting.IsZero() && now.Sub(p.lastReceived) >= answerGap {
 		p.waiting = now
-	}
-}
-
-// HandleCandidate says that a path may work: an ICE check succeeded on it, or the peer named it. It is challenged
-// unless it is known to work. Naming a path that did not answer tries it again.
-func (m *Machine) HandleCandidate(now time.Time, c Candidate) {
-	if !m.allowed(c.Key) {
-		m.stats.Ignored++
-		return
-	}
-	p := m.lookup(c.Key)
-	if p == nil {
-		if p = m.insert(now, c, rankSilent); p == nil {
-			return
-		}
-	}
-	p.Kind = max(p.Kind, c.Kind)
-	p.vouched = true
-	switch {
-	case p.probe.why != idle:
-		m.hurry(now, p)
-	case p == m.cur || p.valid && now.Sub(p.lastAnswer) < followEvery:
-		// It works.
-	default:
-		m.start(now, p, tryCandidate)
 	}
 }
 
@@ -141,6 +112,9 @@ func (m *Machine) HandleChallenge(now time.Time, k Key, data [8]byte) {
 		m.stats.Dropped++
 	default:
 		m.push(Action{Op: Response, Path: p.snapshot(p == m.cur), Data: data})
+		if p.valid && p != m.cur && p.probe.why == idle && m.idle(now) {
+			p.standbyAt = latest(p.standbyAt, now.Add(m.standbyWait(now, p))) // one end's checks keep it warm for both
+		}
 		if !p.valid && p != m.cur && p.probe.why == idle && !now.Before(m.nextTry) {
 			m.nextTry = now.Add(followEvery)
 			m.start(now, p, tryFollow) // what the peer tries is worth trying; moving there needs more

@@ -96,6 +96,8 @@ func (m *Machine) expiresAt(p *path) time.Time {
 	switch {
 	case p == m.cur || p.probe.why != idle:
 		return time.Time{}
+	case p.valid:
+		return lastLife(p).Add(validAge)
 	case p.proven:
 		return lastLife(p).Add(provenAge)
 	}
@@ -139,11 +141,12 @@ func (m *Machine) HandleViaLost(now time.Time, via int32) {
 			best = p
 		}
 	}
+	m.note(now, BindingLost, m.cur.Candidate, "")
 	why := "the local binding of the " + m.cur.String() + " is gone"
 	if best == nil {
 		m.dead(now, why)
 		return
 	}
 	m.switchTo(now, best, why)
-	m.verify(now, true) // it may have died since it last answered
+	m.verify(now, true, "it may have died since it last answered")
 }
