@@ -138,6 +138,11 @@ var closed = []struct {
 		[]string{module + "/internal/wire", module + "/internal/rangeset", module + "/internal/congestion"},
 		"loss recovery knows packets, acknowledgements and a controller, not what the packets say",
 	},
+	{
+		"internal/netwatch",
+		[]string{"github.com/mdlayher/netlink", "golang.org/x/net/route", "golang.org/x/sys/..."},
+		"it tells that the network has changed; what follows from that is not its business",
+	},
 	{"internal/congestion", nil, "a controller is told numbers and answers numbers"},
 	{"internal/wire", nil, "the wire format depends on nothing"},
 	{"internal/rangeset", nil, "a data structure depends on nothing"},
