@@ -33,6 +33,9 @@ func runOps(t *testing.T, ops []byte, policy Policy) {
 	vouched, proven := map[Key]bool{first.Key: true}, map[Key]bool{}
 	data := map[Key][8]byte{} // the latest challenge by each path
 	losses, switches := uint64(0), uint64(0)
+	permits := func(k Key) bool {
+		return (!policy.RelayOnly || k.Via > 0) && (policy.Allowed == nil || policy.Allowed(k))
+	}
 
 	drain := func() {
 		for {
@@ -49,8 +52,8 @@ func runOps(t *testing.T, ops []byte, policy Policy) {
 				if b := m.Budget(k); b < challengeSize {
 					t.Fatalf("%v by %v exceeds its budget of %d", a.Op, k, b)
 				}
-				if policy.RelayOnly && k.Via == 0 {
-					t.Fatalf("%v by %v although only relays may be used", a.Op, k)
+				if !permits(k) {
+					t.Fatalf("%v by %v, which the policy forbids", a.Op, k)
 				}
 				if a.Op == Challenge {
 					data[k] = a.Data
@@ -67,8 +70,8 @@ func runOps(t *testing.T, ops []byte, policy Policy) {
 				if a.Why == "" { // From may equal Path: a binding that was lost has come back
 					t.Fatalf("switch from %v to %v, why %q", a.From, k, a.Why)
 				}
-				if policy.RelayOnly && k.Via == 0 {
-					t.Fatalf("switch to %v although only relays may be used", k)
+				if !permits(k) {
+					t.Fatalf("switch to %v, which the policy forbids", k)
 				}
 			}
 		}
@@ -87,7 +90,7 @@ func runOps(t *testing.T, ops []byte, policy Policy) {
 		}
 	}
 	for len(ops) >= 2 {
-		op, arg := ops[0]%10, ops[1]
+		op, arg := ops[0]%11, ops[1]
 		ops = ops[2:]
 		k := keyOf(arg)
 		switch op {
@@ -102,7 +105,7 @@ func runOps(t *testing.T, ops []byte, policy Policy) {
 		case 3:
 			m.HandleChallenge(now, k, [8]byte{arg})
 		case 4:
-			if b := m.Budget(k); b >= 30 && !(policy.RelayOnly && k.Via == 0) {
+			if b := m.Budget(k); b >= 30 && permits(k) {
 				m.HandleSent(now, k, 30)
 				out[k] += 30
 			}
@@ -134,6 +137,14 @@ func runOps(t *testing.T, ops []byte, policy Policy) {
 			}
 		case 9:
 			now = now.Add(time.Duration(arg) * 10 * time.Millisecond)
+		case 10: // as the application allows direct paths, or the host leaves a network
+			policy.RelayOnly = arg&1 != 0
+			policy.Allowed = nil
+			if forbidden := int32(arg >> 1 & 7); forbidden < 4 {
+				policy.Allowed = func(k Key) bool { return k.Via != forbidden }
+			}
+			m.SetPolicy(now, policy)
+			losses++
 		}
 		drain()
 	}

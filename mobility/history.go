@@ -12,19 +12,19 @@ import (
 type What string
 
 const (
-	Switched    What = "switch"       // the session moved to Path
-	Following   What = "follow"       // the peer's newest packet came by Path, which is challenged
-	Refused     What = "refused"      // Path was not tried, followed or kept
-	Doubted     What = "doubt"        // Path is current and is being verified
-	Died        What = "dead"         // Path was current and nothing answers
-	Revived     What = "alive"        // Path is current and answers again
-	GivenUp     What = "given up"     // Path did not answer
-	Proven      What = "proven"       // Path answered for the first time, or again
-	Changed     What = "local change" // the ground moved under all paths; Path is the current one
-	Named       What = "candidates"   // the peer's candidates were replaced; Path is the current one
-	Worsened    What = "degraded"     // Path is current and loses much or takes long
-	BindingLost What = "binding lost" // the local binding of Path, which was current, is gone
-	Rebound     What = "rebound"      // a silence was longer than a NAT's memory: see Policy.Battery
+	Switched  What = "switch"       // the session moved to Path
+	Following What = "follow"       // the peer's newest packet came by Path, which is challenged
+	Refused   What = "refused"      // Path was not tried, followed or kept
+	Doubted   What = "doubt"        // Path is current and is being verified
+	Died      What = "dead"         // Path was current and nothing answers
+	Revived   What = "alive"        // Path is current and answers again
+	GivenUp   What = "given up"     // Path did not answer
+	Proven    What = "proven"       // Path answered for the first time, or again
+	Changed   What = "local change" // the ground moved under all paths; Path is the current one
+	Named     What = "candidates"   // the peer's candidates were replaced; Path is the current one
+	Worsened  What = "degraded"     // Path is current and loses much or takes long
+	Gone      What = "gone"         // Path was current and may not or cannot be used any more
+	Rebound   What = "rebound"      // a silence was longer than a NAT's memory: see Policy.Battery
 )
 
 // A Record is one decision of a [Machine], for people who ask why.

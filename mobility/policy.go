@@ -12,6 +12,10 @@ type Policy struct {
 	// because that relay shows our address to the peer.
 	RelayOnly bool
 
+	// Allowed, if not nil, says which paths may be challenged, answered and used, beside what RelayOnly forbids. It is
+	// asked often and must answer from its argument alone; to change its mind there is [Machine.SetPolicy].
+	Allowed func(Key) bool
+
 	// Hysteresis is how much lower the round-trip time of a path must be before the session leaves a path of the
 	// same kind for it. If zero, 20 ms; if negative, any difference counts. In any case the difference must be an
 	// eighth of the time, so that jitter alone moves nothing.

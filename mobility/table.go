@@ -14,11 +14,6 @@ func (m *Machine) lookup(k Key) *path {
 	return nil
 }
 
-// allowed reports whether the policy permits a path. The path a session is on is permitted whatever it is.
-func (m *Machine) allowed(k Key) bool {
-	return !m.c.Policy.RelayOnly || k.Via != 0 || m.lookup(k) == m.cur
-}
-
 // How much a path is worth keeping; rank returns one of these.
 const (
 	rankIdle    = iota // never answered, and not being tried
@@ -121,32 +116,5 @@ func (m *Machine) expire(now time.Time) {
 // HandleViaLost says that a relay allocation, or with via 0 the endpoint's sockets, are gone. Their paths are
 // dropped. If the session used one, it moves at once to the best path left, or is [Dead].
 func (m *Machine) HandleViaLost(now time.Time, via int32) {
-	kept := m.paths[:0]
-	for _, p := range m.paths {
-		if p.Via == via {
-			m.forget(p)
-			continue
-		}
-		kept = append(kept, p)
-	}
-	clear(m.paths[len(kept):])
-	m.paths = kept
-	if m.cur.Via != via || !m.cur.valid && m.outage {
-		return
-	}
-	m.cur.valid, m.cur.probe = false, probe{}
-	var best *path
-	for _, p := range m.paths {
-		if p.valid && (best == nil || better(p.snapshot(false), best.snapshot(false), 0)) {
-			best = p
-		}
-	}
-	m.note(now, BindingLost, m.cur.Candidate, "")
-	why := "the local binding of the " + m.cur.String() + " is gone"
-	if best == nil {
-		m.dead(now, why)
-		return
-	}
-	m.switchTo(now, best, why)
-	m.verify(now, true, "it may have died since it last answered")
+	m.drop(now, func(p *path) bool { return p.Via == via }, "the local binding of the %v is gone")
 }

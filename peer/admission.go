@@ -50,6 +50,10 @@ type decision struct {
 // any; it goes on until the new one is established. At any time a peer has one offer under consideration and one
 // session that is being established in place of another, however many it asks for.
 func (e *Endpoint) welcome(from ID, m *signaling.Message, direct *directAnswer, old *Session) {
+	var policy AddressPolicy
+	if e.cfg.Authorize == nil {
+		policy = e.addressPolicy(from)
+	}
 	e.mu.Lock()
 	if d := e.deciding[from]; d != nil {
 		*d = decision{m, direct, old}
@@ -68,7 +72,7 @@ func (e *Endpoint) welcome(from ID, m *signaling.Message, direct *directAnswer, 
 	}
 	e.inbound++
 	if e.cfg.Authorize == nil {
-		e.admitLocked(from, decision{m, direct, old})
+		e.admitLocked(from, decision{m, direct, old}, policy)
 		e.mu.Unlock()
 		return
 	}
@@ -82,11 +86,15 @@ func (e *Endpoint) decide(from ID) {
 	ctx, cancel := context.WithTimeout(e.ctx, e.cfg.HandshakeTimeout)
 	defer cancel()
 	err := e.cfg.Authorize(ctx, from)
+	var policy AddressPolicy
+	if err == nil {
+		policy = e.addressPolicy(from)
+	}
 	e.mu.Lock()
 	d := e.deciding[from]
 	delete(e.deciding, from)
 	if err == nil {
-		e.admitLocked(from, *d)
+		e.admitLocked(from, *d, policy)
 		e.mu.Unlock()
 		return
 	}
@@ -97,7 +105,7 @@ func (e *Endpoint) decide(from ID) {
 }
 
 // admitLocked makes the session for an authorised offer; its place in e.inbound is taken already. e.mu is held.
-func (e *Endpoint) admitLocked(from ID, d decision) {
+func (e *Endpoint) admitLocked(from ID, d decision, policy AddressPolicy) {
 	if e.closed {
 		e.inbound--
 		return
@@ -108,7 +116,7 @@ func (e *Endpoint) admitLocked(from ID, d decision) {
 		cur.post(func(now time.Time) { cur.handleOffer(now, d.m, d.direct) })
 		return
 	}
-	s := e.newSession(from, false)
+	s := e.newSession(from, false, policy)
 	s.inbound = true
 	e.sessions[s] = struct{}{}
 	if cur == nil {

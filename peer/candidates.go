@@ -34,32 +34,23 @@ func (e *Endpoint) hostAddrs() []netip.AddrPort {
 	return out
 }
 
-// localCandidates lists what may be told to a peer: the addresses this endpoint may be reached at, best first.
-func (e *Endpoint) localCandidates() []signaling.Candidate {
+// localCandidates lists the addresses at which this endpoint may be reached and of which tells permits that they be
+// told, best first.
+func (e *Endpoint) localCandidates(tells func(kind string, a netip.AddrPort) bool) []signaling.Candidate {
 	var out []signaling.Candidate
 	seen := make(map[netip.AddrPort]bool)
-	add := func(kind string, a netip.AddrPort) {
-		if a.IsValid() && !seen[a] && len(out) < signaling.MaxCandidates {
-			seen[a] = true
-			out = append(out, signaling.Candidate{Kind: kind, Addr: a})
+	add := func(kind string, addrs []netip.AddrPort, room int) {
+		for _, a := range addrs {
+			if a.IsValid() && !seen[a] && len(out) < room && tells(kind, a) {
+				seen[a] = true
+				out = append(out, signaling.Candidate{Kind: kind, Addr: a})
+			}
 		}
 	}
 	relayed := e.relays.addrs()
-	if !e.cfg.Policy.RelayOnly {
-		hosts := e.hostAddrs()
-		if room := signaling.MaxCandidates - len(relayed) - 2; len(hosts) > room {
-			hosts = hosts[:room]
-		}
-		for _, a := range hosts {
-			add(signaling.CandidateHost, a)
-		}
-		for _, a := range e.stun.addrs() {
-			add(signaling.CandidateSrflx, a)
-		}
-	}
-	for _, a := range relayed {
-		add(signaling.CandidateRelay, a)
-	}
+	add(signaling.CandidateHost, e.hostAddrs(), signaling.MaxCandidates-len(relayed)-2)
+	add(signaling.CandidateSrflx, e.stun.addrs(), signaling.MaxCandidates)
+	add(signaling.CandidateRelay, relayed, signaling.MaxCandidates)
 	return out
 }
 

@@ -53,7 +53,13 @@ type Config struct {
 	// If nil, every peer is accepted.
 	Authorize func(ctx context.Context, id ID) error
 
-	// Policy tunes the choice of paths. With Policy.RelayOnly no address of this host is told to a peer.
+	// Addresses says which addresses of this host a peer may learn, and by which paths packets go to it. It is asked
+	// once when a session with the peer begins, after Authorize, and whenever the peer is dialled or dials an address of
+	// this host. Somebody who dials an address has yet to say who it is; the answer for the zero ID then decides
+	// whether it learns that anybody is there. It must not block. If nil, [Direct] for everybody.
+	Addresses func(id ID) AddressPolicy
+
+	// Policy tunes the choice of paths. Its RelayOnly and Allowed must not be set: that is what Addresses is for.
 	Policy mobility.Policy
 
 	// Loopback lets this endpoint offer and use loopback addresses, for peers on one machine. Peers ignore them
@@ -182,6 +188,9 @@ func (c *Config) clone() (*Config, error) {
 	}
 	if len(d.Key) != ed25519.PrivateKeySize {
 		return nil, errors.New("peer: Config.Key is not an Ed25519 private key")
+	}
+	if d.Policy.RelayOnly || d.Policy.Allowed != nil {
+		return nil, errors.New("peer: Config.Policy.RelayOnly and Allowed must not be set; set Config.Addresses")
 	}
 	if d.proofKey == nil {
 		d.proofKey = d.Key

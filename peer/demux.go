@@ -79,7 +79,7 @@ func runLength(b []byte, segment int) int {
 // gate for those that have no session yet, which come one by one. The memory is the caller's: it is copied, or t.buf
 // is retained if it is not nil.
 func (e *Endpoint) handleRunnel(t train) {
-	if len(t.b) == 0 || t.via == 0 && e.cfg.Policy.RelayOnly {
+	if len(t.b) == 0 {
 		e.dropped[dropMalformed].Add(uint64(max(t.packets(), 1)))
 		return
 	}

@@ -59,8 +59,11 @@ func (e *Endpoint) connect(t Target, hold bool) (*Session, error) {
 	if t.ID.IsZero() {
 		return nil, fail(errors.New("peer: no peer ID"))
 	}
-	if len(t.Addrs) > 0 && e.cfg.Policy.RelayOnly {
-		return nil, fail(errors.New("peer: an address is dialled directly, which Policy.RelayOnly forbids"))
+	policy := e.addressPolicy(t.ID)
+	if len(t.Addrs) > 0 {
+		if t.Addrs = e.dialableAddrs(policy, t.Addrs); len(t.Addrs) == 0 {
+			return nil, fail(ErrAddressPolicy)
+		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -75,7 +78,7 @@ func (e *Endpoint) connect(t Target, hold bool) (*Session, error) {
 		if len(e.sessions) >= e.cfg.MaxSessions {
 			return nil, fail(errors.New("peer: too many sessions"))
 		}
-		s = e.newSession(t.ID, true)
+		s = e.newSession(t.ID, true, policy)
 		e.peers[t.ID] = s
 		e.sessions[s] = struct{}{}
 		var direct *directDial

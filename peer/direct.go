@@ -139,7 +139,7 @@ func (g *gate) dial(random [randomLen]byte) *Session {
 
 // handle takes one of the four packets. Anything that is not exactly as it should be gets no answer.
 func (g *gate) handle(b []byte, from netip.AddrPort) {
-	if len(b) < prefixLen || b[1] != directVersion || g.e.cfg.Policy.RelayOnly {
+	if len(b) < prefixLen || b[1] != directVersion {
 		g.e.drop(dropMalformed)
 		return
 	}
@@ -170,7 +170,7 @@ func (g *gate) handle(b []byte, from netip.AddrPort) {
 // handleInit hands out a cookie to those who know whom they dial: a scanner gets nothing.
 func (g *gate) handleInit(random [randomLen]byte, rest []byte, from netip.AddrPort) {
 	tag := initTag(g.e.id, random)
-	if len(rest) != initLen-prefixLen || !hmac.Equal(tag[:], rest[:tagLen]) {
+	if !g.e.dialable(strangers, from) || len(rest) != initLen-prefixLen || !hmac.Equal(tag[:], rest[:tagLen]) {
 		g.e.drop(dropMalformed)
 		return
 	}
@@ -186,6 +186,10 @@ func (g *gate) handleOpen(random [randomLen]byte, rest []byte, from netip.AddrPo
 	id, m, err := signaling.Open(g.e.cfg.Key, rest[cookieLen:])
 	if err != nil || m.Kind != signaling.KindOffer || len(m.KEM) > 0 {
 		g.e.drop(dropBadSignal)
+		return
+	}
+	if !g.e.dialable(id, from) {
+		g.e.drop(dropMalformed)
 		return
 	}
 	g.e.handleOffer(id, m, &directAnswer{e: g.e, random: random, to: from})

@@ -142,12 +142,10 @@ func Listen(ctx context.Context, c *Config) (*Endpoint, error) {
 func (e *Endpoint) ID() ID { return e.id }
 
 // LocalAddrs returns the addresses and ports at which this host itself may be dialled, such as by
-// [Target].Addrs, one for each local address. It is empty with Policy.RelayOnly.
+// [Target].Addrs, one for each local address, as far as strangers may dial them (see [Config].Addresses).
 func (e *Endpoint) LocalAddrs() []netip.AddrPort {
-	if e.cfg.Policy.RelayOnly {
-		return nil
-	}
-	return e.hostAddrs()
+	addrs := e.hostAddrs()
+	return slices.DeleteFunc(addrs, func(a netip.AddrPort) bool { return !e.dialable(strangers, a) })
 }
 
 // Accept waits for the next session that a peer has opened. Sessions that this endpoint dialled are not among

@@ -27,6 +27,9 @@ var (
 	// ErrUnreachable says that no path to the peer carried packets both ways in time.
 	ErrUnreachable = errors.New("peer: no path to peer")
 
+	// ErrAddressPolicy says that a peer was dialled by addresses to which [Config.Addresses] lets no packet go.
+	ErrAddressPolicy = errors.New("peer: the address policy forbids to dial this peer's addresses")
+
 	// ErrSuperseded says that the peer has started a newer session in place of this one, as it does after a restart.
 	ErrSuperseded = errors.New("peer: session superseded by a newer one")
 

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/pionx/dtlsx"
-	"github.com/seed-98f0d4c2/runnel/mobility"
 	"github.com/seed-98f0d4c2/runnel/peer"
 	"github.com/seed-98f0d4c2/runnel/peer/peertest"
 	"github.com/seed-98f0d4c2/runnel/signaling"
@@ -68,9 +67,9 @@ func TestSessionSurvivesNewRelayAllocation(t *testing.T) {
 		n := peertest.New(t, &peertest.Config{OneWay: 10 * time.Millisecond})
 		_, key, _ := ed25519.GenerateKey(nil)
 		adv := &advisor{Signaler: n.Hub().Join(signaling.IDFromKey(key))}
-		hidden := mobility.Policy{RelayOnly: true}
-		alice := n.Endpoint(peertest.Public, &peer.Config{Key: key, Signaler: adv, Policy: hidden})
-		bob := n.Endpoint(peertest.Public, &peer.Config{Policy: hidden})
+		hidden := everybody(peer.RelayOnly)
+		alice := n.Endpoint(peertest.Public, &peer.Config{Key: key, Signaler: adv, Addresses: hidden})
+		bob := n.Endpoint(peertest.Public, &peer.Config{Addresses: hidden})
 		settle(t)
 		a, b := meet(t, alice, bob)
 		go func() {

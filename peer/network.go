@@ -22,3 +22,12 @@ type Network interface {
 	// LocalAddrs lists the unicast addresses at which this host may be reached.
 	LocalAddrs() ([]netip.Addr, error)
 }
+
+// A PrefixNetwork is a [Network] that knows the networks its host is on. [LANOnly] needs to know them; of a Network that
+// does not say it is assumed that each of its private addresses is in a network of 24 bits, or 64 of IPv6.
+type PrefixNetwork interface {
+	Network
+
+	// LocalPrefixes lists the networks whose hosts are reached without a router.
+	LocalPrefixes() ([]netip.Prefix, error)
+}

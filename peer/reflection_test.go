@@ -17,7 +17,6 @@ import (
 	"github.com/seed-98f0d4c2/runnel/flow"
 	"github.com/seed-98f0d4c2/runnel/internal/pionx/dtlsx"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
-	"github.com/seed-98f0d4c2/runnel/mobility"
 	"github.com/seed-98f0d4c2/runnel/peer"
 	"github.com/seed-98f0d4c2/runnel/peer/peertest"
 	"github.com/seed-98f0d4c2/runnel/signaling"
@@ -278,7 +277,7 @@ func TestRelayOnlyAnswersOnItsOwnSocket(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := peertest.New(t, &peertest.Config{OneWay: 5 * time.Millisecond})
 		host := n.Host(peertest.Public)
-		alice := host.Endpoint(&peer.Config{Policy: mobility.Policy{RelayOnly: true}})
+		alice := host.Endpoint(&peer.Config{Addresses: everybody(peer.RelayOnly)})
 		bob := n.Endpoint(peertest.Public, nil)
 		bobAddr := bob.LocalAddrs()[0]
 		var mu sync.Mutex
@@ -323,7 +322,7 @@ func TestRelayOnlyTakesPacketsOnItsOwnSocket(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := peertest.New(t, &peertest.Config{OneWay: 5 * time.Millisecond})
 		host := n.Host(peertest.Public)
-		alice := host.Endpoint(&peer.Config{Policy: mobility.Policy{RelayOnly: true}})
+		alice := host.Endpoint(&peer.Config{Addresses: everybody(peer.RelayOnly)})
 		_, key, _ := ed25519.GenerateKey(nil)
 		adv := &advisor{Signaler: n.Hub().Join(signaling.IDFromKey(key))}
 		adv.none.Store(true)

@@ -101,9 +101,9 @@ func TestRelayTransports(t *testing.T) {
 				}
 				e, err := peer.Listen(t.Context(), &peer.Config{
 					Key: key, Signaler: hub.Join(signaling.IDFromKey(key)), ListenAddr: loopback, Loopback: true,
-					Relays:   []signaling.Relay{{URL: url, Username: user, Credential: credential}},
-					RelayTLS: &tls.Config{RootCAs: pool},
-					Policy:   mobility.Policy{RelayOnly: true},
+					Relays:    []signaling.Relay{{URL: url, Username: user, Credential: credential}},
+					RelayTLS:  &tls.Config{RootCAs: pool},
+					Addresses: everybody(peer.RelayOnly),
 				})
 				if err != nil {
 					t.Fatal(err)

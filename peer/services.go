@@ -40,8 +40,6 @@ func (e *Endpoint) servicesLoop() {
 
 // useServices takes over advice, beside what the configuration names.
 func (e *Endpoint) useServices(sv signaling.Services) {
-	if !e.cfg.Policy.RelayOnly {
-		e.stun.use(slices.Concat(e.cfg.STUN, sv.STUN)[:min(maxSTUN, len(e.cfg.STUN)+len(sv.STUN))])
-	}
+	e.stun.use(slices.Concat(e.cfg.STUN, sv.STUN)[:min(maxSTUN, len(e.cfg.STUN)+len(sv.STUN))])
 	e.relays.use(slices.Concat(e.cfg.Relays, sv.Relays))
 }

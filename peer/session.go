@@ -6,6 +6,7 @@ package peer
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -88,8 +89,10 @@ type Session struct {
 	proofFrom int64  // first packet number that carried proof; -1 before
 	mob       *mobility.Machine
 	paths     remotePaths
-	peerSeen  time.Time // when the message of the peer was made that this session rests on
-	instance  [16]byte  // the peer's
+	addresses AddressPolicy
+	lan       []netip.Prefix // with LANOnly: the networks this host is on
+	peerSeen  time.Time      // when the message of the peer was made that this session rests on
+	instance  [16]byte       // the peer's
 	lastHeard time.Time
 	taken     []train // from the inbox
 	takenNext int     // the first of them not handled yet
@@ -107,12 +110,13 @@ type Session struct {
 }
 
 // newSession makes a session with peer id, whose loop is started by the caller through start.
-func (e *Endpoint) newSession(id ID, dialled bool) *Session {
+func (e *Endpoint) newSession(id ID, dialled bool, addresses AddressPolicy) *Session {
 	now := time.Now()
 	s := &Session{
 		e:         e,
 		id:        id,
 		dialled:   dialled,
+		addresses: addresses,
 		watched:   e.cfg.Trace != nil,
 		alarm:     newAlarm(),
 		trace:     &noTrace,

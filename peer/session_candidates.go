@@ -27,7 +27,7 @@ func (s *Session) addRemote(now time.Time, list []signaling.Candidate) {
 	at := s.at
 	for _, kind := range []string{signaling.CandidateRelay, signaling.CandidateSrflx, signaling.CandidateHost} { // most needed first: there is not room for many
 		for _, c := range list {
-			if c.Kind == kind && s.e.usable(c.Addr) {
+			if c.Kind == kind && s.e.usable(c.Addr) && s.addresses != LANOnly {
 				s.paths.permit(s.e, c.Addr.Addr())
 			}
 		}
@@ -42,7 +42,7 @@ func (s *Session) addRemote(now time.Time, list []signaling.Candidate) {
 		at.remote = append(at.remote, c)
 		if c.Kind == signaling.CandidateRelay {
 			s.paths.relayed = append(s.paths.relayed, c.Addr)
-		} else if at.agent != nil {
+		} else if at.agent != nil && s.permits(mobility.Key{Remote: c.Addr}) {
 			if err := at.agent.AddRemote(c.Addr, c.Kind); err != nil {
 				s.log.Debug("candidate refused", slog.Any("addr", c.Addr), slog.Any("err", err))
 			}
@@ -56,17 +56,15 @@ func (s *Session) addRemote(now time.Time, list []signaling.Candidate) {
 // waysTo lists the bindings that a packet may take to an address of the peer.
 func (s *Session) waysTo(c signaling.Candidate) []mobility.Candidate {
 	var out []mobility.Candidate
-	if !s.e.cfg.Policy.RelayOnly {
-		kind := mobility.Direct
-		if c.Kind == signaling.CandidateRelay {
-			kind = mobility.Relayed
-		}
-		out = append(out, mobility.Candidate{Key: mobility.Key{Remote: c.Addr}, Kind: kind})
+	kind := mobility.Direct
+	if c.Kind == signaling.CandidateRelay {
+		kind = mobility.Relayed
 	}
+	out = append(out, mobility.Candidate{Key: mobility.Key{Remote: c.Addr}, Kind: kind})
 	for _, via := range s.e.relays.vias(c.Addr.Addr()) {
 		out = append(out, mobility.Candidate{Key: mobility.Key{Via: via, Remote: c.Addr}, Kind: mobility.Relayed})
 	}
-	return out
+	return slices.DeleteFunc(out, func(c mobility.Candidate) bool { return !s.permits(c.Key) })
 }
 
 // addTarget adds a way to the peer: for handshake packets while there are no keys, for the path machine later.
@@ -120,7 +118,7 @@ func (s *Session) candidatesChanged(now time.Time) {
 	}
 	var fresh []signaling.Candidate
 next:
-	for _, c := range s.e.localCandidates() {
+	for _, c := range s.e.localCandidates(s.tells) {
 		for _, t := range at.told {
 			if t.Addr == c.Addr {
 				continue next

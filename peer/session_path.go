@@ -54,7 +54,7 @@ func (s *Session) kindOf(via int32, from netip.AddrPort) mobility.Kind {
 // startPaths starts the path machine on the way that the handshake took, and tells it of the others.
 func (s *Session) startPaths(now time.Time, at *setup) {
 	s.mob = mobility.New(now, at.path, &mobility.Config{
-		Policy:    s.e.cfg.Policy,
+		Policy:    s.pathPolicy(),
 		Unproven:  at.in, // the peer has answered from there, but may have heard us elsewhere
 		Keepalive: s.e.cfg.KeepAlive,
 		Rand:      func(b []byte) { _, _ = rand.Read(b) },
@@ -62,7 +62,7 @@ func (s *Session) startPaths(now time.Time, at *setup) {
 	s.mob.HandleSent(now, at.path.Key, at.out)
 	s.mux.ResetPath(now, s.pathInfo(s.mob.Current()))
 	for _, t := range at.targets {
-		if t.Key != at.path.Key && (t.Kind == mobility.Relayed || at.checked) {
+		if t.Key != at.path.Key && (t.Kind == mobility.Relayed || at.checked || at.agent == nil) {
 			s.mob.HandleCandidate(now, t.Candidate)
 		}
 	}

@@ -17,6 +17,11 @@ import (
 
 // handleTrain takes the packets of a train one by one.
 func (s *Session) handleTrain(now time.Time, t *train) {
+	if !s.permits(mobility.Key{Via: t.via, Remote: t.from}) { // as if nobody were there
+		s.counts.unexpected += uint64(t.packets())
+		s.traceDrop(now, DropUnexpected, len(t.b), t.from)
+		return
+	}
 	for b := t.b; len(b) > 0; {
 		n := min(t.segment, len(b))
 		s.handleDatagram(now, t, b[:n])

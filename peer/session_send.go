@@ -196,6 +196,10 @@ func (s *Session) sendMTUProbe(now time.Time, k mobility.Key, size int) {
 // write sends the packets in b, of segment bytes each but for the last, by k. An error is like a lost packet: the
 // machines find out.
 func (s *Session) write(k mobility.Key, b []byte, segment int, mark wire.ECN) {
+	if !s.permits(k) { // such as the last packet to a peer whose network this host has left
+		s.counts.writeErrors += uint64((len(b) + segment - 1) / segment)
+		return
+	}
 	sent, err := s.e.writeBatch(k.Via, b, segment, k.Remote, mark)
 	if err != nil {
 		s.counts.writeErrors += uint64((len(b)+segment-1)/segment - sent)

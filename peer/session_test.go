@@ -265,7 +265,7 @@ func TestStream(t *testing.T) {
 func TestRelayOnlyHidesAddresses(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := peertest.New(t, &peertest.Config{OneWay: 10 * time.Millisecond})
-		hidden := &peer.Config{Policy: mobility.Policy{RelayOnly: true}}
+		hidden := &peer.Config{Addresses: everybody(peer.RelayOnly)}
 		ha := n.Host(peertest.Public)
 		alice, bob := ha.Endpoint(hidden), n.Endpoint(peertest.Public, nil)
 		settle(t)

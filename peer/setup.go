@@ -82,7 +82,8 @@ func (s *Session) newSetup(role seal.Role, direct bool) (*setup, error) {
 	if at.identity, err = dtlsx.NewIdentity(); err != nil {
 		return nil, err
 	}
-	if !direct && !s.e.cfg.Policy.RelayOnly {
+	s.learnLAN()
+	if !direct && (s.addresses == Direct || s.addresses == LANOnly) {
 		if at.agent, err = s.newAgent(role); err != nil {
 			return nil, err
 		}
@@ -94,6 +95,7 @@ func (s *Session) newSetup(role seal.Role, direct bool) (*setup, error) {
 func (s *Session) newAgent(role seal.Role) (*icex.Agent, error) {
 	return icex.NewAgent(&icex.Config{
 		Mux:         s.e.mux,
+		Admit:       s.admitChecks(),
 		Controlling: role == seal.Initiator,
 		Log:         s.log,
 		OnCheck:     func(from netip.AddrPort) { s.tell(func(now time.Time) { s.handleDirectPath(now, from) }) },
@@ -119,7 +121,7 @@ func (s *Session) describe(m *signaling.Message, at *setup) {
 		m.Ufrag, m.Pwd = rand.Text()[:8], rand.Text()
 	}
 	if !at.direct {
-		m.Candidates = s.e.localCandidates()
+		m.Candidates = s.e.localCandidates(s.tells)
 		at.told = slices.Clone(m.Candidates)
 	}
 }

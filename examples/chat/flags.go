@@ -16,7 +16,6 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/seed-98f0d4c2/runnel/mobility"
 	"github.com/seed-98f0d4c2/runnel/peer"
 	"github.com/seed-98f0d4c2/runnel/signaling"
 )
@@ -97,8 +96,10 @@ func (f *flags) listen(ctx context.Context, c *chat, log *slog.Logger) error {
 		Key:        key,
 		ListenAddr: f.Listen,
 		Loopback:   f.Loopback,
-		Policy:     mobility.Policy{RelayOnly: f.RelayOnly},
 		Log:        log,
+	}
+	if f.RelayOnly {
+		cfg.Addresses = func(peer.ID) peer.AddressPolicy { return peer.RelayOnly }
 	}
 	if f.Rendezvous != "" {
 		client, err := signaling.NewClient(f.Rendezvous, key, &signaling.ClientConfig{Log: log})

@@ -20,11 +20,33 @@ const MaxLocalAddrs = 16
 // (169.254.0.0/16) are only returned if there is nothing else, and loopback addresses only if there are not even
 // those: two programs on a host without any network then still find each other.
 func LocalAddrs() ([]netip.Addr, error) {
+	nets, err := interfaceNets()
+	if err != nil {
+		return nil, err
+	}
+	all := make([]netip.Addr, len(nets))
+	for i, n := range nets {
+		all[i] = n.Addr()
+	}
+	return usable(all), nil
+}
+
+// LocalPrefixes returns the networks that this host's interfaces are on, as far as they are up.
+func LocalPrefixes() ([]netip.Prefix, error) {
+	nets, err := interfaceNets()
+	for i, n := range nets {
+		nets[i] = n.Masked()
+	}
+	return nets, err
+}
+
+// interfaceNets returns the addresses of all interfaces that are up, each with the length of its network's prefix.
+func interfaceNets() ([]netip.Prefix, error) {
 	ifaces, err := net.Interfaces()
 	if err != nil {
 		return nil, fmt.Errorf("udp: interfaces: %w", err)
 	}
-	var all []netip.Addr
+	var all []netip.Prefix
 	for _, i := range ifaces {
 		if i.Flags&net.FlagUp == 0 {
 			continue
@@ -34,14 +56,18 @@ func LocalAddrs() ([]netip.Addr, error) {
 			continue // the interface has gone meanwhile
 		}
 		for _, a := range addrs {
-			if n, ok := a.(*net.IPNet); ok {
-				if ip, ok := netip.AddrFromSlice(n.IP); ok {
-					all = append(all, ip.Unmap())
-				}
+			n, ok := a.(*net.IPNet)
+			if !ok {
+				continue
+			}
+			ip, ok := netip.AddrFromSlice(n.IP)
+			ones, bits := n.Mask.Size()
+			if ip = ip.Unmap(); ok && bits == ip.BitLen() {
+				all = append(all, netip.PrefixFrom(ip, ones))
 			}
 		}
 	}
-	return usable(all), nil
+	return all, nil
 }
 
 // usable makes the choice that LocalAddrs documents, keeping the order.

@@ -76,3 +76,6 @@ func (OS) DialContext(ctx context.Context, network, address string) (net.Conn, e
 
 // LocalAddrs is the function of that name.
 func (OS) LocalAddrs() ([]netip.Addr, error) { return LocalAddrs() }
+
+// LocalPrefixes is the function of that name.
+func (OS) LocalPrefixes() ([]netip.Prefix, error) { return LocalPrefixes() }

@@ -47,6 +47,9 @@ type Config struct {
 	// Controlling is the side that nominates: the one that made the offer. If both sides are, or neither, they
 	// find out and one changes its mind (RFC 8445 §7.3.1.1).
 	Controlling bool
+	// Admit says from where checks are taken; others are dropped without an answer. It is called from any goroutine and
+	// must not block. If nil, from everywhere.
+	Admit func(from netip.AddrPort) bool
 	// Log gets what the library logs, at debug level and sampled. Nil discards.
 	Log *slog.Logger
 	// OnCheck is called for connectivity checks that prove to come from the peer, by knowing our password. Those
@@ -173,6 +176,9 @@ func (a *Agent) handleCheck(_ *stun.Message, _, remote ice.Candidate, _ *ice.Can
 // admits reports whether a check from an address may be shown to the library, which would learn the address as a
 // candidate if the check is authentic.
 func (a *Agent) admits(from netip.AddrPort) bool {
+	if a.cfg.Admit != nil && !a.cfg.Admit(from) {
+		return false
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.remotes[from] || a.learned[from] || len(a.learned) < maxPeerReflexive
