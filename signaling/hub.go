@@ -29,6 +29,9 @@ type Hub struct {
 	mu       sync.Mutex
 	members  map[PeerID]*hubMember
 	services Services
+	down     bool
+	away     map[PeerID]bool
+	changed  chan struct{} // closed when down or away changes; nil while nobody waits
 }
 
 // NewHub returns a hub without members. c may be nil.
@@ -62,6 +65,42 @@ func (h *Hub) SetServices(s Services) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.services = s.clone()
+}
+
+// SetDown makes the hub fail, or brings it back: nobody is connected to it meanwhile. Send waits, as that of [Client] does
+// without a connection, and so do envelopes that are on their way.
+func (h *Hub) SetDown(down bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.down = down
+	h.connections()
+}
+
+// SetAway cuts the connection of one peer, as its network does when it fails, or mends it. The peer stays a member: others
+// find it, and what they send waits for it. It may be called before the peer joins, and holds until it is called again.
+func (h *Hub) SetAway(id PeerID, away bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !away {
+		delete(h.away, id)
+	} else {
+		if h.away == nil {
+			h.away = make(map[PeerID]bool)
+		}
+		h.away[id] = true
+	}
+	h.connections()
+}
+
+// connections tells everybody that connections have come or gone. Called with mu held.
+func (h *Hub) connections() {
+	if h.changed != nil {
+		close(h.changed)
+		h.changed = nil
+	}
+	for _, m := range h.members {
+		m.signal()
+	}
 }
 
 // Online reports whether somebody has joined as id.
@@ -107,15 +146,52 @@ func (m *hubMember) Send(ctx context.Context, to PeerID, payload []byte) error {
 	if len(payload) > MaxPayload {
 		return ErrTooLarge
 	}
-	if err := m.travel(ctx, m.hub.delay); err != nil {
+	if err := m.hop(ctx); err != nil {
 		return err
 	}
 	verdict := m.hub.route(m.id, to, payload)
-	if err := m.travel(ctx, m.hub.delay); err != nil {
+	if err := m.hop(ctx); err != nil {
 		return err
 	}
 	return verdict
 }
+
+// hop waits until something has come from the member to the hub or back.
+func (m *hubMember) hop(ctx context.Context) error {
+	if err := m.travel(ctx, m.hub.delay); err != nil {
+		return err
+	}
+	for {
+		lost := m.lost()
+		if lost == nil {
+			return nil
+		}
+		select {
+		case <-lost:
+		case <-m.done:
+			return m.err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// lost returns nil if the member is connected, else a channel that is closed when that may have changed.
+func (m *hubMember) lost() <-chan struct{} {
+	h := m.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.cut(m.id) {
+		return nil
+	}
+	if h.changed == nil {
+		h.changed = make(chan struct{})
+	}
+	return h.changed
+}
+
+// cut reports whether a member is not connected. Called with mu held.
+func (h *Hub) cut(id PeerID) bool { return h.down || h.away[id] }
 
 // route puts the envelope in the target's queue.
 func (h *Hub) route(from, to PeerID, payload []byte) error {
@@ -184,7 +260,7 @@ func (m *hubMember) Recv(ctx context.Context) (Envelope, error) {
 func (m *hubMember) next() (e Envelope, wait time.Duration, ok bool) {
 	m.hub.mu.Lock()
 	defer m.hub.mu.Unlock()
-	if len(m.queue) == 0 {
+	if len(m.queue) == 0 || m.hub.cut(m.id) {
 		return Envelope{}, 0, false
 	}
 	if wait := time.Until(m.queue[0].due); wait > 0 {

@@ -113,6 +113,72 @@ func TestHubReplacesAndCloses(t *testing.T) {
 	})
 }
 
+func TestHubOutage(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		set  func(h *Hub, down bool)
+	}{
+		{"hub", (*Hub).SetDown},
+		{"sender", func(h *Hub, down bool) { h.SetAway(idA, down) }},
+		{"receiver", func(h *Hub, down bool) { h.SetAway(idB, down) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const delay, outage = 10 * time.Millisecond, time.Minute
+				h := NewHub(&HubConfig{Delay: delay})
+				tt.set(h, true) // also before they join
+				a, b := h.Join(idA), h.Join(idB)
+				start := time.Now()
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					_, err := b.Recv(t.Context())
+					if d := time.Since(start); err != nil || d < outage || d > outage+delay {
+						t.Errorf("Recv: %v after %v, want the envelope after the outage", err, d)
+					}
+				})
+				wg.Go(func() {
+					if err := a.Send(t.Context(), idB, []byte("hi")); err != nil {
+						t.Errorf("Send: %v", err)
+					}
+					want := outage + delay
+					if tt.name == "receiver" {
+						want = 2 * delay
+					}
+					if d := time.Since(start); d != want {
+						t.Errorf("Send took %v, want %v", d, want)
+					}
+				})
+				time.Sleep(outage)
+				if !h.Online(idA) || !h.Online(idB) {
+					t.Error("an outage removed a member")
+				}
+				tt.set(h, false)
+				wg.Wait()
+
+				tt.set(h, true)
+				if tt.name != "receiver" {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					defer cancel()
+					if err := a.Send(ctx, idB, nil); !errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("Send in an outage: error %v, want that of the context", err)
+					}
+				}
+				go func() {
+					time.Sleep(time.Second)
+					a.Close()
+				}()
+				if tt.name != "receiver" {
+					if err := a.Send(t.Context(), idB, nil); !errors.Is(err, ErrClosed) {
+						t.Errorf("Send of an end that is closed in an outage: error %v, want ErrClosed", err)
+					}
+				}
+				synctest.Wait()
+				time.Sleep(2 * time.Second)
+			})
+		})
+	}
+}
+
 func TestHubIsBounded(t *testing.T) {
 	h := NewHub(nil)
 	a := h.Join(idA)

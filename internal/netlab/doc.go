@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package netlab is a virtual internet for tests: hosts behind NATs of every kind, links with delay, jitter and loss,
-// link cuts, NAT reboots, and a tap on everything that crosses the core. In a testing/synctest bubble it runs in
+// hosts that move, NATs that reboot, and a tap on everything that crosses the core. In a testing/synctest bubble it runs in
 // virtual time, so a test with 200 ms round trips and minutes of silence takes milliseconds.
 //
 //	synctest.Test(t, func(t *testing.T) {
@@ -24,6 +24,9 @@
 //	host ── NAT ───── link ───── core ───── link ───── NAT ── host
 //	     (mapping)  (OneWay, Jitter, Loss)          (filter)
 //
+// HostConfig says what stands where NAT is written here: a NAT in any detail that RFC 4787 knows, a NAT behind the NAT of
+// another host, IPv6 beside it or instead, a stateful firewall, or something that drops all UDP.
+//
 // A packet from A to B takes A's OneWay plus B's, and is lost with A's Loss or B's. A mapping exists from the moment
 // the packet leaves the NAT, so two hosts that send at the same moment open their NATs for each other. Packets keep
 // their order from one host to another unless one of the two has Jitter. SetConditions adds to a link, or to the way from
@@ -42,8 +45,9 @@
 //
 // # Limitations
 //
-// IPv4 and UDP only: "udp6" and DialContext give errors.ErrUnsupported. Links have no bandwidth and no queue of their own.
+// UDP only: DialContext gives errors.ErrUnsupported. Links have no bandwidth and no queue of their own.
 // Hosts behind the same NAT reach each other at once, without loss, and unseen by taps. Addresses are made up: 5.0.0.0/8
-// outside, 10.0.0.0/8 inside. Packet filters act on hosts (BlockUDP) or on the core (Tap), not on NATs. For what the NATs
+// outside, 10.0.0.0/8 inside, 2a05::/16 for IPv6. There is no ICMP: nobody is told that a packet was dropped or was
+// too large. Renumber leaves the IPv6 prefixes of sites behind other sites as they are. For what the NATs
 // lack see package nat.
 package netlab

@@ -48,13 +48,11 @@ func TestNATBehindNAT(t *testing.T) {
 		}
 
 		// Two homes behind one carrier meet on its network, by what their own NATs map to.
-		var probe *sock
 		inner := l.listen(isp, 9)
 		so.send(netip.AddrPortFrom(localAddr(t, isp), 9), "hello")
 		mapped := inner.want("hello")
 		sh.send(mapped, "across")
-		probe = so
-		from := probe.want("across")
+		from := so.want("across")
 		if isp.PublicAddr() == from.Addr() || !from.Addr().IsPrivate() {
 			t.Errorf("homes of one carrier see each other as %v, want an address of its network", from)
 		}

@@ -20,11 +20,25 @@
 // The *testing.T that New gets must be that of the bubble.
 //
 // [Host.Condition] and [Network.Condition] make links bad while a test runs: losses in bursts, a narrow bandwidth with a
-// queue, reordering, twins. [Host.SetDown] cuts them and [Host.Rebind] restarts a NAT.
+// queue, reordering, twins.
+//
+// A host is at a [Site], by default an IPv4 address behind a NAT of its kind, and the site can change while sessions stand.
+// What the endpoint is told by the operating system of a real host it is told here:
+//
+//	Host.Rebind       the NAT restarts: other ports                  not told
+//	Host.Renumber     the provider gives another public address      told if the host has it itself
+//	Host.MoveTo       another network: another NAT, other addresses  told
+//	Host.Detach       no network, until Attach or MoveTo             told
+//	Host.AddUplink    a second network, and SetUplink to use it      told
+//	Host.SetDown      packets vanish, the rendezvous is there        not told
+//	Host.SetOffline   packets vanish, and so does the rendezvous     not told
+//
+// [Network.KillRelay] ends a relay, and Network.Hub().SetDown(true) the rendezvous.
 //
 // Everything is closed when the test ends.
 //
 // # Limitations
 //
-// The network carries UDP over IPv4 only. The rendezvous is an in-memory [signaling.Hub], not the server.
+// The rendezvous is an in-memory [signaling.Hub], not the server: it is reached also from a site that blocks UDP, and a host
+// that moves stays connected to it. Relayed addresses are of IPv4.
 package peertest

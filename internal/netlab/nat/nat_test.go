@@ -290,8 +290,18 @@ func TestFirewall(t *testing.T) {
 
 func TestConfigCheck(t *testing.T) {
 	for _, c := range []nat.Config{
-		{Mapping: 3}, {Filtering: 3}, {Ports: 3}, {Step: -1}, {Step: 2000}, {Lifetime: -1}, {MaxMappings: -1},
-		{MaxMappings: 1 << 20}, {MaxSessions: -1}, {MaxSessions: 1 << 20}, {NewPerSecond: -1}, {Background: -1},
+		{Mapping: 3},
+		{Filtering: 3},
+		{Ports: 3},
+		{Step: -1},
+		{Step: 2000},
+		{Lifetime: -1},
+		{MaxMappings: -1},
+		{MaxMappings: 1 << 20},
+		{MaxSessions: -1},
+		{MaxSessions: 1 << 20},
+		{NewPerSecond: -1},
+		{Background: -1},
 	} {
 		if err := c.Check(); !errors.Is(err, nat.ErrConfig) {
 			t.Errorf("%+v: %v, want ErrConfig", c, err)
