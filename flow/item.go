@@ -16,6 +16,7 @@ const (
 	itemWindow
 	itemLimits
 	itemAck
+	itemNote
 )
 
 // An item is one thing a packet told the peer, kept until the packet's fate is known. It names intent, not bytes: what
@@ -25,6 +26,6 @@ type item struct {
 	tx   uint8     // itemData: how often the units have been sent, if that matters
 	s    *Sender   // itemData, itemSkip, itemOpen, itemEnd, itemAbort
 	r    *Receiver // itemReject, itemWindow
-	seq  uint64    // itemData: message; itemSkip: first message; itemAck: largest packet acknowledged
+	seq  uint64    // itemData: message; itemSkip: first message; itemAck: largest packet acknowledged; itemNote: the note
 	a, b int       // itemData: units of the message, see sendMsg; itemSkip: a messages
 }

@@ -4,10 +4,12 @@
 package flow
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/recovery"
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
 // TestTailLoss loses the last packet, which nothing follows that could reveal the loss.
@@ -74,6 +76,54 @@ func TestResetPath(t *testing.T) {
 	p.recv(r)
 	if d := p.now.Sub(start); d > 2*time.Second {
 		t.Errorf("900 kB took %v on the new path", d)
+	}
+}
+
+// TestResume gives a sign of life after an outage; what was in flight is asked about at once.
+func TestResume(t *testing.T) {
+	p := newPair(t, Config{}, Config{})
+	f := p.open(p.a, "", nil)
+	p.send1(f, pattern(900_000, 1))
+	r := p.accept(p.b)
+	p.run(100 * time.Millisecond)
+	p.a.m.Resume(p.now) // means nothing now
+	p.eachLink(func(l *link) { l.loss = 1 })
+	p.run(20 * time.Second)
+	p.eachLink(func(l *link) { l.loss = 0 })
+	p.a.m.Resume(p.now)
+	if n := p.a.m.Stats().ProbeTimeouts; n != 0 {
+		t.Errorf("%d probe timeouts still count, want none", n)
+	}
+	start, received := p.now, p.b.m.Stats().BytesReceived
+	p.run(45 * time.Millisecond)
+	if p.b.m.recvUsed == received {
+		t.Error("nothing arrived within two round trips")
+	}
+	p.recv(r)
+	if d := p.now.Sub(start); d > 3*time.Second {
+		t.Errorf("900 kB took %v after the outage", d)
+	}
+}
+
+// TestNotes: the driver learns that packets of its own have arrived, also of those that are not in flight as long as
+// something is.
+func TestNotes(t *testing.T) {
+	var noted []uint64
+	p := newPair(t, Config{Noted: func(n uint64) { noted = append(noted, n) }}, Config{})
+	f := p.open(p.a, "", nil)
+	p.send1(f, pattern(100, 1))
+	p.run(100 * time.Millisecond)
+	m := p.a.m
+	m.SentNote(p.now, 1000, 60, true, 7)
+	m.SentNote(p.now, 1001, 60, false, 8)
+	m.SentNote(p.now, 1002, 60, false, 9)
+	ack, _ := wire.AppendAck(nil, &wire.Ack{Ranges: []wire.AckRange{{Start: 1001, End: 1002}, {Start: 0, End: 1}}}, 100)
+	_, body, _, _ := wire.NextChunk(ack)
+	if err := m.HandleChunk(p.now, wire.ChunkAck, body); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(noted, []uint64{8}) || m.InFlight() != 60 {
+		t.Errorf("noted %v with %d bytes in flight, want [8] and 60", noted, m.InFlight())
 	}
 }
 

@@ -67,6 +67,7 @@ type Mux struct {
 	yieldUntil        time.Time // how long the peer wants us to yield
 	urgentSent        time.Time // when data of an urgent flow was last sent
 	demand            congestion.Demand
+	noteItems         []item    // scratch
 	takenSenders      []*Sender // scratch
 	takenReceivers    []*Receiver
 	parsedAck         wire.Ack

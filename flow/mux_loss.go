@@ -64,6 +64,10 @@ func (m *Mux) itemAcked(pn uint64, it *item) {
 		m.limits.ackedLatest(pn)
 	case itemAck:
 		m.acks.Known(it.seq)
+	case itemNote:
+		if f := m.config.Noted; f != nil {
+			f(it.seq)
+		}
 	}
 }
 

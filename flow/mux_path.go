@@ -35,6 +35,18 @@ func (m *Mux) ResetPath(now time.Time, path PathInfo) {
 	m.publish()
 }
 
+// Resume tells the machine that the path carries packets again, as far as one can tell, after nothing was heard: what has
+// not been acknowledged is asked about at once, and not when the next probe timeout, which has grown meanwhile, is over.
+// It does nothing if no probe timeout has passed.
+func (m *Mux) Resume(now time.Time) {
+	if m.closed {
+		return
+	}
+	m.now = now
+	m.loss.Resume(now)
+	m.publish()
+}
+
 // MaxPacket returns the largest UDP payload to send now, in bytes. It grows as the path proves to carry more, and may
 // become less from one packet to the next.
 func (m *Mux) MaxPacket() int { return m.loss.MaxPacket() }

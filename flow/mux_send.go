@@ -144,8 +144,25 @@ func (m *Mux) Sent(now time.Time, pn uint64, size int, driverEliciting bool) {
 	m.tracePacketSent(now, pn, size, eliciting, false)
 }
 
+// SentNote records that packet pn, with nothing in it but chunks of the driver's own, has been sent, and calls
+// [Config.Noted] with the note if the peer acknowledges it. A packet that is not eliciting, though it asks for an
+// acknowledgement, is not in flight: its loss is no sign of congestion, as it is right for one that takes another path
+// than the current. It is remembered only while something is in flight. Nothing of Append's may be in it, and it must
+// not come between an Append and its Sent.
+func (m *Mux) SentNote(now time.Time, pn uint64, size int, eliciting bool, note uint64) {
+	if m.closed {
+		return
+	}
+	m.noteItems = m.loss.Sent(now, pn, size, eliciting, append(m.noteItems[:0], item{kind: itemNote, seq: note}))
+	m.tracePacketSent(now, pn, size, eliciting, false)
+}
+
 // LargestAcked returns the largest packet number the peer has acknowledged, or -1.
 func (m *Mux) LargestAcked() int64 { return m.loss.LargestAcked() }
+
+// Fates returns how many packets were acknowledged, and how many were lost, each while the path by which it had been sent
+// was in use; only packets that ask for an acknowledgement count.
+func (m *Mux) Fates() (acked, lost uint64) { return m.loss.Fates() }
 
 // PTO returns the probe timeout: how long an answer may reasonably take, the peer's delay included. RFC 9002 §6.2.1.
 func (m *Mux) PTO() time.Duration { return m.loss.PTO() }

@@ -153,6 +153,10 @@ type Config struct {
 	// driver may work in the caller's goroutine, and call the Mux, if nobody else is doing so. If nil, Wake is called.
 	Hurry func()
 
+	// Noted is called when the peer has acknowledged a packet that was sent with [Mux.SentNote]. It runs in the middle of
+	// HandleChunk and must not call the Mux. It may be nil.
+	Noted func(note uint64)
+
 	// MaxPacket is the largest UDP payload the driver sends at first, in bytes, and the one it goes back to when larger
 	// ones no longer arrive; every path must carry it. If zero or negative, 1200 is used. See [Mux.MaxPacket].
 	MaxPacket int

@@ -41,6 +41,10 @@ type Config struct {
 	// Network opens sockets. If nil, the operating system does.
 	Network Network
 
+	// NetworkMonitor tells of changes of this host's network. If nil, Network does if it is a NetworkMonitor. Without one
+	// a change is noticed by what it does to packets, which takes longer.
+	NetworkMonitor NetworkMonitor
+
 	// STUN lists STUN servers ("host:port") and Relays lists relays, in addition to those the Signaler advises.
 	STUN   []string
 	Relays []signaling.Relay
@@ -69,12 +73,14 @@ type Config struct {
 	// HandshakeTimeout bounds establishment. If zero, 15 s.
 	HandshakeTimeout time.Duration
 
-	// IdleTimeout ends a session when nothing has been heard from the peer for so long, although it was asked. If
-	// zero, 30 s. If negative, never.
-	IdleTimeout time.Duration
+	// Linger is how long a session outlives the network: it ends, with ErrIdle, when nothing has been heard from the peer
+	// for so long, although it was asked. Until then its flows, queues and receipts stay alive, writers are held up by
+	// full buffers and by nothing else, and it goes on as soon as either end can reach the other. If zero, 2 min. If
+	// negative, for ever: then a peer that is gone for good is not noticed.
+	Linger time.Duration
 
 	// KeepAlive is how long a session may be silent before the peer is asked for a sign of life, which also keeps
-	// NAT mappings alive. If zero, 15 s; never more than half of IdleTimeout. If negative, never.
+	// NAT mappings alive. If zero, 15 s; never more than half of Linger. If negative, never.
 	KeepAlive time.Duration
 
 	// MaxMessage is the size in bytes of the largest message that a peer may send. If zero, 16 MiB.
@@ -159,7 +165,7 @@ type Config struct {
 
 const (
 	defaultHandshakeTimeout = 15 * time.Second
-	defaultIdleTimeout      = 30 * time.Second
+	defaultLinger           = 2 * time.Minute
 	defaultKeepAlive        = 15 * time.Second
 	defaultMaxSessions      = 4096
 	defaultMaxHandshakes    = 64
@@ -212,14 +218,17 @@ func (c *Config) clone() (*Config, error) {
 		d.MaxQueuedCalls = defaultQueuedCalls
 	}
 	d.MaxQueuedCalls = max(0, min(d.MaxQueuedCalls, maxCalls))
-	if d.IdleTimeout == 0 {
-		d.IdleTimeout = defaultIdleTimeout
+	if d.Linger == 0 {
+		d.Linger = defaultLinger
 	}
 	if d.KeepAlive == 0 {
 		d.KeepAlive = defaultKeepAlive
 	}
-	if d.IdleTimeout > 0 {
-		d.KeepAlive = min(d.KeepAlive, d.IdleTimeout/2)
+	if d.Linger > 0 {
+		d.KeepAlive = min(d.KeepAlive, d.Linger/2)
+	}
+	if m, ok := d.Network.(NetworkMonitor); ok && d.NetworkMonitor == nil {
+		d.NetworkMonitor = m
 	}
 	return &d, nil
 }

@@ -35,7 +35,9 @@ type Endpoint struct {
 
 	socks  []*socket // immutable after Listen
 	mux    *icex.Mux
+	names  names
 	stun   *reflexive
+	ground ground
 	relays *relays
 	direct *gate         // answers peers that dial our address with no rendezvous
 	cond   *conditioned  // nil without Config.Conditioner
@@ -117,6 +119,7 @@ func Listen(ctx context.Context, c *Config) (*Endpoint, error) {
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.patience, e.hasten = context.WithCancel(context.Background())
 	e.mux = icex.NewMux(e.writeDirect, e.hostAddrs)
+	e.ground.kick = make(chan struct{}, 1)
 	e.stun = newReflexive(e)
 	e.relays = newRelays(e)
 	e.direct = newGate(e)
@@ -128,6 +131,10 @@ func Listen(ctx context.Context, c *Config) (*Endpoint, error) {
 		e.wg.Go(func() { e.readLoop(s) })
 	}
 	e.wg.Go(e.stun.run)
+	e.wg.Go(e.groundLoop)
+	if cfg.NetworkMonitor != nil {
+		e.wg.Go(e.monitorLoop)
+	}
 	e.wg.Go(e.relays.run)
 	if cfg.Signaler != nil {
 		e.wg.Go(e.signalLoop)

@@ -33,7 +33,7 @@ var (
 	// ErrSuperseded says that the peer has started a newer session in place of this one, as it does after a restart.
 	ErrSuperseded = errors.New("peer: session superseded by a newer one")
 
-	// ErrIdle says that nothing was heard from the peer for [Config.IdleTimeout].
+	// ErrIdle says that nothing was heard from the peer for [Config.Linger].
 	ErrIdle = errors.New("peer: peer has gone silent")
 
 	// ErrNoSignaler says that a peer was dialled by its ID alone on an endpoint without a [Config.Signaler].
@@ -51,7 +51,7 @@ type Code uint64
 const (
 	CodeClosed     Code = 1  // orderly close
 	CodeShutdown   Code = 2  // the endpoint was closed
-	CodeIdle       Code = 3  // nothing heard for the idle timeout
+	CodeIdle       Code = 3  // nothing heard for Config.Linger
 	CodeSuperseded Code = 4  // a newer session took its place
 	CodeIdentity   Code = 5  // identity not proven
 	CodeRefused    Code = 7  // not authorised

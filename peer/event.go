@@ -35,7 +35,7 @@ func (e *Endpoint) localAddr(k mobility.Key) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// An Event is a change of a session's state: [PathChanged] or [Closed].
+// An Event is a change of a session's state: [PathChanged], [Degraded], [Stalled], [Resumed] or [Closed].
 type Event interface{ event() }
 
 // PathChanged says that packets to the peer travel another way.
@@ -44,14 +44,38 @@ type PathChanged struct {
 	Why      string // one sentence for humans
 }
 
+// Degraded says that the path in use loses much or has become slow. The session goes on and looks for a better one.
+type Degraded struct {
+	Path Path
+	Why  string // one sentence for humans
+}
+
+// Stalled says that no path answers. Nothing is lost by that: what is sent waits, up to the limits of its own and of
+// buffers, and the session goes on ([Resumed]) when one end can reach the other again, or ends after [Config].Linger.
+type Stalled struct {
+	Since time.Time // when the peer was last heard
+	Why   string    // one sentence for humans
+}
+
+// Resumed says that a stalled session goes on.
+type Resumed struct {
+	Gap  time.Duration // how long nothing was heard
+	Path Path          // what carries it now
+}
+
 // Closed is the last event of a session.
 type Closed struct{ Err error }
 
 func (PathChanged) event() {}
+func (Degraded) event()    {}
+func (Stalled) event()     {}
+func (Resumed) event()     {}
 func (Closed) event()      {}
 
 // NextEvent waits for the next change of the session's state. Changes that are overtaken before they are read are
-// merged, so that a slow reader sees the latest state and costs no memory. After [Closed] has been returned,
+// merged, so that a slow reader sees the latest state and costs no memory: the last path with where the first change
+// led from, the last degradation, and of stalls and their ends the last; those that were not read and not the last
+// are counted in [Stats]. After [Closed] has been returned,
 // NextEvent returns its error.
 func (s *Session) NextEvent(ctx context.Context) (Event, error) {
 	for {
@@ -71,6 +95,8 @@ func (s *Session) NextEvent(ctx context.Context) (Event, error) {
 type events struct {
 	mu    sync.Mutex
 	path  *PathChanged
+	bad   *Degraded
+	stall Event // Stalled or Resumed
 	ended error
 	told  bool          // Closed has been returned
 	more  chan struct{} // closed, and replaced, when there is news
@@ -85,6 +111,27 @@ func (e *events) pathChanged(p PathChanged) {
 		p.From = e.path.From
 	}
 	e.path = &p
+	e.wake()
+}
+
+func (e *events) degraded(d Degraded) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.bad = &d
+	e.wake()
+}
+
+func (e *events) stalled(ev Stalled) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stall = ev
+	e.wake()
+}
+
+func (e *events) resumed(ev Resumed) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stall = ev
 	e.wake()
 }
 
@@ -105,6 +152,14 @@ func (e *events) next() (Event, <-chan struct{}, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
+	case e.bad != nil:
+		ev := *e.bad
+		e.bad = nil
+		return ev, nil, nil
+	case e.stall != nil:
+		ev := e.stall
+		e.stall = nil
+		return ev, nil, nil
 	case e.path != nil:
 		ev := *e.path
 		e.path = nil

@@ -132,6 +132,9 @@ func (s *Session) logTrace() *Trace {
 		PathsDead: func(e PathsDead) {
 			logPath(t.Event(e.Time, "runnel:paths_dead"), "path", e.Path).String("why", e.Why).Done()
 		},
+		PathsResumed: func(e PathsResumed) {
+			logPath(t.Event(e.Time, "runnel:paths_resumed"), "path", e.Path).Millis("gap", e.Gap).Done()
+		},
 		Ended: func(e Ended) { logEnded(t, e) },
 	}
 }

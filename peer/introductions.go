@@ -37,6 +37,10 @@ func (e *Endpoint) handleSignal(from ID, m *signaling.Message) {
 		e.handleOffer(from, m, nil)
 		return
 	}
+	if m.Kind == signaling.KindMove {
+		e.handleMove(from, m)
+		return
+	}
 	if !e.fresh(m) {
 		return
 	}
@@ -237,7 +241,7 @@ func (e *Endpoint) eachSession(f func(*Session)) {
 	}
 }
 
-// candidatesChanged lets sessions that are being established tell their peers of new addresses.
+// candidatesChanged lets sessions tell their peers of new addresses.
 func (e *Endpoint) candidatesChanged() {
 	e.eachSession(func(s *Session) { s.post(s.candidatesChanged) })
 }

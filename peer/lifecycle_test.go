@@ -232,11 +232,11 @@ func TestCloseOfEarlySessionDelivers(t *testing.T) {
 	})
 }
 
-// IdleTimeout ends a session whose peer is silent although it was asked. A peer that is there answers.
-func TestShortIdleTimeout(t *testing.T) {
+// Linger ends a session whose peer is silent although it was asked. A peer that is there answers.
+func TestShortLinger(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := peertest.New(t, &peertest.Config{OneWay: 5 * time.Millisecond, NoRelay: true})
-		a, b := meet(t, n.Endpoint(peertest.Public, &peer.Config{IdleTimeout: 8 * time.Second}), n.Endpoint(peertest.Public, nil))
+		a, b := meet(t, n.Endpoint(peertest.Public, &peer.Config{Linger: 8 * time.Second}), n.Endpoint(peertest.Public, nil))
 		time.Sleep(time.Minute)
 		if a.Err() != nil || b.Err() != nil {
 			t.Errorf("a healthy session ended: %v, %v", a.Err(), b.Err())

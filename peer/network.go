@@ -23,6 +23,14 @@ type Network interface {
 	LocalAddrs() ([]netip.Addr, error)
 }
 
+// A NetworkMonitor knows when the network of this host changes. A [Network] may be one.
+type NetworkMonitor interface {
+	// WaitChange blocks until addresses, routes or links have changed since it last returned, or since the monitor began
+	// when it has not been called before. It returns an error, ctx's among others, when it cannot say any more; it is
+	// not called again then.
+	WaitChange(ctx context.Context) error
+}
+
 // A PrefixNetwork is a [Network] that knows the networks its host is on. [LANOnly] needs to know them; of a Network that
 // does not say it is assumed that each of its private addresses is in a network of 24 bits, or 64 of IPv6.
 type PrefixNetwork interface {

@@ -7,10 +7,8 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -29,17 +27,21 @@ const (
 // NAT forgets the mapping.
 type reflexive struct {
 	e    *Endpoint
-	kick chan struct{} // the list of servers changed
+	kick chan struct{} // the list of servers, or the network, has changed
 
 	mu      sync.Mutex
 	servers []string
 	pending map[[12]byte]stunQuery
 	mapped  map[netip.AddrPort]netip.AddrPort // server → how it sees us
+	silent  time.Time                         // when a server last answered, or polling began; zero: nobody polls
+	polled  int                               // which server was last
+	known   []netip.AddrPort                  // addresses of the servers
 }
 
 type stunQuery struct {
 	server netip.AddrPort
-	done   chan struct{}
+	done   chan struct{} // closed when answered; nil if it is a poll's
+	until  time.Time     // when a poll is over
 }
 
 func newReflexive(e *Endpoint) *reflexive {
@@ -56,12 +58,20 @@ func (r *reflexive) use(servers []string) {
 	r.mu.Lock()
 	same := slices.Equal(r.servers, servers)
 	r.servers = servers
+	if !same {
+		r.known = nil
+	}
 	r.mu.Unlock()
 	if !same {
-		select {
-		case r.kick <- struct{}{}:
-		default:
-		}
+		r.askAll()
+	}
+}
+
+// askAll has every server asked at once.
+func (r *reflexive) askAll() {
+	select {
+	case r.kick <- struct{}{}:
+	default:
 	}
 }
 
@@ -79,10 +89,16 @@ func (r *reflexive) addrs() []netip.AddrPort {
 	return out
 }
 
-// run asks until the endpoint ends.
+// run asks all servers, again and again, until the endpoint ends.
 func (r *reflexive) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	var end context.CancelFunc // of the round under way
+	defer func() {
+		if end != nil {
+			end()
+		}
+	}()
 	for {
 		select {
 		case <-r.e.ctx.Done():
@@ -90,60 +106,47 @@ func (r *reflexive) run() {
 		case <-r.kick:
 		case <-timer.C:
 		}
-		r.mu.Lock()
-		servers := r.servers
-		r.mu.Unlock()
-		var wg sync.WaitGroup
-		for _, s := range servers {
-			for _, addr := range r.e.resolve(s) {
-				wg.Go(func() { r.ask(addr) })
-			}
+		if end != nil {
+			end() // questions asked before a kick need no answer any more
 		}
-		wg.Wait()
+		round, cancel := context.WithCancel(r.e.ctx)
+		end = cancel
+		r.mu.Lock()
+		servers, known := r.servers, slices.Clone(r.known)
+		r.mu.Unlock()
+		for _, addr := range known { // before any name has been looked up, which takes a network too
+			r.e.wg.Go(func() { r.ask(round, addr) })
+		}
+		for _, s := range servers {
+			r.e.wg.Go(func() {
+				for _, addr := range r.e.resolve(s) {
+					if r.learn(addr) {
+						r.ask(round, addr)
+					}
+				}
+			})
+		}
 		timer.Reset(stunRefresh + rand.N(stunRefresh/5))
 	}
 }
 
-// resolve returns the addresses of "host:port", one for each family that the endpoint has a socket for.
-func (e *Endpoint) resolve(hostport string) []netip.AddrPort {
-	host, port, err := net.SplitHostPort(hostport)
-	if err != nil {
-		return nil
+// learn notes the address of a server and reports whether it is new.
+func (r *reflexive) learn(addr netip.AddrPort) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if slices.Contains(r.known, addr) || len(r.known) >= 2*maxSTUN {
+		return false
 	}
-	p, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return nil
-	}
-	var ips []netip.Addr
-	if ip, err := netip.ParseAddr(host); err == nil {
-		ips = []netip.Addr{ip}
-	} else {
-		ctx, cancel := context.WithTimeout(e.ctx, 5*time.Second)
-		defer cancel()
-		if ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip", host); err != nil {
-			e.log.Warn("name not resolved", slog.String("host", host), slog.Any("err", err))
-			return nil
-		}
-	}
-	var out []netip.AddrPort
-	for _, s := range e.socks {
-		for _, ip := range ips {
-			ip = ip.Unmap()
-			if ip.Is6() == s.v6 {
-				out = append(out, netip.AddrPortFrom(ip, uint16(p)))
-				break
-			}
-		}
-	}
-	return out
+	r.known = append(r.known, addr)
+	return true
 }
 
 // ask sends a binding request to server, with retransmissions, and waits for the outcome.
-func (r *reflexive) ask(server netip.AddrPort) {
+func (r *reflexive) ask(ctx context.Context, server netip.AddrPort) {
 	tx, msg := stunx.NewBinding()
 	done := make(chan struct{})
 	r.mu.Lock()
-	r.pending[tx] = stunQuery{server, done}
+	r.pending[tx] = stunQuery{server: server, done: done}
 	r.mu.Unlock()
 	defer func() {
 		r.mu.Lock()
@@ -157,7 +160,7 @@ func (r *reflexive) ask(server netip.AddrPort) {
 		select {
 		case <-done:
 			return
-		case <-r.e.ctx.Done():
+		case <-ctx.Done():
 			return
 		case <-timer.C:
 		}
@@ -172,6 +175,7 @@ func (r *reflexive) ask(server netip.AddrPort) {
 	r.mu.Lock()
 	delete(r.mapped, server)
 	r.mu.Unlock()
+	r.e.names.forget(server)
 }
 
 // handle takes a STUN message and reports whether it answers a question of ours.
@@ -180,6 +184,7 @@ func (r *reflexive) handle(b []byte, from netip.AddrPort) bool {
 	if err != nil {
 		return false
 	}
+	now := time.Now()
 	r.mu.Lock()
 	q, ok := r.pending[tx]
 	if !ok || q.server != from {
@@ -189,11 +194,23 @@ func (r *reflexive) handle(b []byte, from netip.AddrPort) bool {
 	delete(r.pending, tx)
 	old := r.mapped[from]
 	r.mapped[from] = mapped
+	back := !r.silent.IsZero() && now.Sub(r.silent) >= backAfter
+	if !r.silent.IsZero() {
+		r.silent = now
+	}
 	r.mu.Unlock()
-	close(q.done)
+	if q.done != nil {
+		close(q.done)
+	}
 	if old != mapped {
 		r.e.log.Debug("reflexive address", slog.Any("server", from), slog.Any("mapped", mapped))
 		r.e.candidatesChanged()
+	}
+	switch {
+	case back:
+		r.e.networkChanged("the network is back")
+	case old.IsValid() && old != mapped:
+		r.e.networkChanged("the outside sees this host at another address")
 	}
 	return true
 }

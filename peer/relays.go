@@ -7,26 +7,18 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/pionx/turnx"
 	"github.com/seed-98f0d4c2/runnel/internal/udp"
 	"github.com/seed-98f0d4c2/runnel/signaling"
 )
 
-const (
-	maxRelays       = 2 // allocations held at one time, each at another relay
-	allocateTimeout = 4 * time.Second
-	nextWayTimeout  = 2 * time.Second // if there is another way to the same relay
-	relayRetryMin   = time.Second
-	relayRetryMax   = time.Minute
-)
+const maxRelays = 2 // allocations held at one time, each at another relay
 
 // relays holds the endpoint's TURN allocations: one for each relay, shared by all sessions.
 type relays struct {
@@ -42,14 +34,6 @@ type relays struct {
 	pipes   map[netip.AddrPort]*udp.Pipe // relays reached over the shared sockets
 	wanted  map[netip.Addr]int           // addresses that may send to us through a relay, and by how many sessions
 	closed  bool
-}
-
-// A relayHolder keeps one allocation at one relay.
-type relayHolder struct {
-	ctx    context.Context //nolint:containedctx // ends when the relay is no longer advised
-	cancel context.CancelFunc
-
-	urls []advised // in order of preference; guarded by relays.mu
 }
 
 // An advised relay is one way to a relay, with its URL parsed.
@@ -128,96 +112,11 @@ func (r *relays) arrange() {
 			h.urls = urls
 			continue
 		}
-		h := &relayHolder{urls: urls}
+		h := &relayHolder{urls: urls, news: make(chan struct{}, 1)}
 		h.ctx, h.cancel = context.WithCancel(r.e.ctx)
 		r.holders[host] = h
 		r.wg.Go(func() { r.hold(h) })
 	}
-}
-
-// hold keeps an allocation until h.ctx ends: by UDP if that works, else by TCP, else by TLS.
-func (r *relays) hold(h *relayHolder) {
-	defer h.cancel()
-	wait := relayRetryMin
-	for h.ctx.Err() == nil {
-		r.mu.Lock()
-		urls := slices.Clone(h.urls)
-		r.mu.Unlock()
-		for i, u := range urls {
-			timeout := allocateTimeout
-			if i < len(urls)-1 {
-				timeout = nextWayTimeout
-			}
-			held, err := r.allocate(h.ctx, u, timeout)
-			if h.ctx.Err() != nil {
-				return
-			}
-			if err != nil {
-				r.e.log.Info("relay not available", slog.String("url", u.URL), slog.Any("err", err))
-				continue
-			}
-			if held {
-				wait = relayRetryMin
-				break
-			}
-		}
-		timer := time.NewTimer(rand.N(wait) + wait/2)
-		select {
-		case <-timer.C:
-		case <-h.ctx.Done():
-			timer.Stop()
-		}
-		wait = min(wait*2, relayRetryMax)
-	}
-}
-
-// allocate makes an allocation and serves it until it is lost. It reports whether there was one.
-func (r *relays) allocate(ctx context.Context, relay advised, timeout time.Duration) (held bool, err error) {
-	actx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	conn, server, err := r.connect(actx, relay.addr)
-	if err != nil {
-		return false, err
-	}
-	defer r.disconnect(conn, server)
-
-	r.mu.Lock()
-	r.lastVia++
-	via := r.lastVia
-	r.mu.Unlock()
-	a, err := turnx.Allocate(actx, &turnx.ClientConfig{
-		Conn: conn, Server: server, Username: relay.Username, Password: relay.Credential, Log: r.e.log,
-		OnPacket: func(b []byte, from netip.AddrPort) { r.e.handleRelayed(via, b, from) },
-	})
-	if err != nil {
-		return false, err
-	}
-	r.mu.Lock()
-	r.byVia[via] = a
-	wanted := make([]netip.Addr, 0, len(r.wanted))
-	for ip := range r.wanted {
-		if reaches(a, ip) {
-			wanted = append(wanted, ip)
-		}
-	}
-	a.Permit(wanted...)
-	r.mu.Unlock()
-	r.e.log.Info("relay allocated", slog.String("url", relay.URL), slog.Any("addr", a.Relayed()))
-	r.e.candidatesChanged()
-
-	select {
-	case <-a.Done():
-	case <-ctx.Done():
-	}
-	r.mu.Lock()
-	delete(r.byVia, via)
-	r.mu.Unlock()
-	_ = a.Close()
-	if ctx.Err() == nil {
-		r.e.log.Info("relay lost", slog.String("url", relay.URL), slog.Any("err", a.Err()))
-	}
-	r.e.eachSession(func(s *Session) { s.post(func(now time.Time) { s.viaLost(now, via) }) })
-	return true, nil
 }
 
 // handleRelayed takes a datagram that came through a relay.

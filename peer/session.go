@@ -91,8 +91,13 @@ type Session struct {
 	paths     remotePaths
 	addresses AddressPolicy
 	lan       []netip.Prefix // with LANOnly: the networks this host is on
-	peerSeen  time.Time      // when the message of the peer was made that this session rests on
-	instance  [16]byte       // the peer's
+	moves     announcer
+	attempt   attemptID // that established it
+	acked     uint64    // packets of which mob knows that they arrived
+	lost      uint64    // or not
+	stalled   time.Time // since when nothing was heard, if no path answers; zero: one does
+	peerSeen  time.Time // when the message of the peer was made that this session rests on
+	instance  [16]byte  // the peer's
 	lastHeard time.Time
 	taken     []train // from the inbox
 	takenNext int     // the first of them not handled yet
@@ -142,6 +147,7 @@ func (e *Endpoint) newSession(id ID, dialled bool, addresses AddressPolicy) *Ses
 		Trace:         hooks,
 		Wake:          s.notify,
 		Hurry:         s.hurry,
+		Noted:         s.noted,
 		MaxMessage:    e.cfg.MaxMessage,
 		RecvWindow:    e.cfg.ReceiveWindow,
 		SessionWindow: e.cfg.SessionWindow,

@@ -16,33 +16,25 @@ import (
 
 // handleCandidates takes addresses that the peer has found since its offer or answer.
 func (s *Session) handleCandidates(now time.Time, m *signaling.Message) {
-	if s.at == nil || s.at.id != attemptID(m.Attempt) {
+	if s.at == nil || s.at.id != attemptID(m.Attempt) || s.moves.heard > 0 {
 		return
 	}
 	s.addRemote(now, m.Candidates)
 }
 
-// addRemote takes in where the peer says it may be reached.
+// addRemote takes in where the peer says it may be reached, in addition to what it has said before, while the session
+// is being established.
 func (s *Session) addRemote(now time.Time, list []signaling.Candidate) {
-	at := s.at
-	for _, kind := range []string{signaling.CandidateRelay, signaling.CandidateSrflx, signaling.CandidateHost} { // most needed first: there is not room for many
-		for _, c := range list {
-			if c.Kind == kind && s.e.usable(c.Addr) && s.addresses != LANOnly {
-				s.paths.permit(s.e, c.Addr.Addr())
-			}
+	at, p := s.at, &s.paths
+	first := len(p.remote)
+	for _, c := range list {
+		if len(p.remote) < signaling.MaxCandidates && s.e.usable(c.Addr) && !slices.Contains(p.remote, c) {
+			p.remote = append(p.remote, c)
 		}
 	}
-	for _, c := range list {
-		if len(at.remote) >= signaling.MaxCandidates {
-			return
-		}
-		if !s.e.usable(c.Addr) || slices.Contains(at.remote, c) {
-			continue
-		}
-		at.remote = append(at.remote, c)
-		if c.Kind == signaling.CandidateRelay {
-			s.paths.relayed = append(s.paths.relayed, c.Addr)
-		} else if at.agent != nil && s.permits(mobility.Key{Remote: c.Addr}) {
+	s.permitRemote()
+	for _, c := range p.remote[first:] {
+		if c.Kind != signaling.CandidateRelay && at.agent != nil && s.permits(mobility.Key{Remote: c.Addr}) {
 			if err := at.agent.AddRemote(c.Addr, c.Kind); err != nil {
 				s.log.Debug("candidate refused", slog.Any("addr", c.Addr), slog.Any("err", err))
 			}
@@ -65,6 +57,28 @@ func (s *Session) waysTo(c signaling.Candidate) []mobility.Candidate {
 		out = append(out, mobility.Candidate{Key: mobility.Key{Via: via, Remote: c.Addr}, Kind: mobility.Relayed})
 	}
 	return slices.DeleteFunc(out, func(c mobility.Candidate) bool { return !s.permits(c.Key) })
+}
+
+// ways lists what the peer's addresses and our bindings give, the most promising first: the path machine has room for
+// few.
+func (s *Session) ways() []mobility.Candidate {
+	var ranked [4][]mobility.Candidate
+	for _, c := range s.paths.remote {
+		relayed := c.Kind == signaling.CandidateRelay
+		for _, w := range s.waysTo(c) {
+			rank := 0 // the peer's own address
+			switch {
+			case w.Via != 0 && relayed:
+				rank = 1 // from relay to relay: open whatever NATs do
+			case w.Via != 0 || relayed:
+				rank = 2
+			case c.Addr.Addr().IsPrivate() && c.Kind == signaling.CandidateHost:
+				rank = 3 // of use on the same network only
+			}
+			ranked[rank] = append(ranked[rank], w)
+		}
+	}
+	return slices.Concat(ranked[:]...)
 }
 
 // addTarget adds a way to the peer: for handshake packets while there are no keys, for the path machine later.
@@ -97,20 +111,19 @@ func (s *Session) addTarget(now time.Time, c mobility.Candidate, open bool) {
 
 // candidatesChanged tells the peer of addresses that this endpoint has learnt since, and tries new relays.
 func (s *Session) candidatesChanged(now time.Time) {
-	if s.mob != nil && s.phase <= phaseReady { // a new relay is a new way to the peer's relay
-		for _, addr := range s.paths.relayed {
-			for _, via := range s.e.relays.vias(addr.Addr()) {
-				k := mobility.Key{Via: via, Remote: addr}
-				s.mob.HandleCandidate(now, mobility.Candidate{Key: k, Kind: mobility.Relayed})
-			}
-		}
+	if s.mob != nil && s.phase <= phaseReady { // a new relay is a new way to the peer's addresses
+		s.mob.HandleCandidates(now, s.ways())
+	}
+	if s.phase == phaseReady {
+		s.announce(now, false)
+		return
 	}
 	at := s.at
 	if at == nil || at.direct || s.phase > phaseReady {
 		return
 	}
 	if at.haveSID {
-		for _, c := range at.remote {
+		for _, c := range s.paths.remote {
 			for _, t := range s.waysTo(c) {
 				s.addTarget(now, t, false)
 			}

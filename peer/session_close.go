@@ -202,6 +202,7 @@ func (s *Session) endWith(now time.Time, err error, c *CloseError) {
 	} else {
 		s.phase = phaseGone
 	}
+	s.endStall(now)
 	s.err = err
 	s.sortArrived()
 	s.mux.Close(now, err)

@@ -131,8 +131,8 @@ func TestSilentPeerEndsTheSession(t *testing.T) {
 		if !errors.Is(a.Err(), peer.ErrIdle) {
 			t.Errorf("error is %v, want ErrIdle", a.Err())
 		}
-		if took := time.Since(start); took < 15*time.Second || took > 31*time.Second {
-			t.Errorf("took %v, want at most the idle timeout of 30s", took)
+		if took := time.Since(start); took < 105*time.Second || took > 121*time.Second {
+			t.Errorf("took %v, want 2 min from when it was last heard", took)
 		}
 	})
 }

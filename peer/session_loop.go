@@ -157,8 +157,11 @@ func (s *Session) nextTimeout() time.Time {
 		next = earliest(next, s.deadline)
 	default:
 		next = earliest(next, s.agentEnd)
-		if s.e.cfg.IdleTimeout > 0 {
-			next = earliest(next, s.lastHeard.Add(s.e.cfg.IdleTimeout))
+		if s.e.cfg.Linger > 0 {
+			next = earliest(next, s.lastHeard.Add(s.e.cfg.Linger))
+		}
+		if s.phase == phaseReady {
+			next = earliest(next, s.moves.next())
 		}
 	}
 	if s.muted() {
@@ -201,7 +204,7 @@ func (s *Session) handleTimeouts(now time.Time) {
 		if due(s.agentEnd) {
 			s.endSetupSoon()
 		}
-		if s.e.cfg.IdleTimeout > 0 && due(s.lastHeard.Add(s.e.cfg.IdleTimeout)) {
+		if s.e.cfg.Linger > 0 && due(s.lastHeard.Add(s.e.cfg.Linger)) {
 			s.end(now, &CloseError{Code: CodeIdle}, true)
 			return
 		}

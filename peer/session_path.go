@@ -13,28 +13,56 @@ import (
 	"github.com/seed-98f0d4c2/runnel/flow"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 	"github.com/seed-98f0d4c2/runnel/mobility"
+	"github.com/seed-98f0d4c2/runnel/signaling"
 )
 
 // remotePaths is what a session knows of where its peer may be.
 type remotePaths struct {
-	relayed   []netip.AddrPort // the peer's relayed addresses
-	permitted []netip.Addr     // let in at our relays on this session's behalf
+	remote    []signaling.Candidate // as the peer says
+	permitted []netip.Addr          // let in at our relays on this session's behalf
 }
 
 // maxPermitted bounds the addresses of one peer that are let in at our relays, which allow a few hundred in all: one
 // as the internet sees it, one for each of two relays.
 const maxPermitted = 3
 
-// permit lets an address of the peer in at our relays.
-func (p *remotePaths) permit(e *Endpoint, ip netip.Addr) {
-	if !ip.Is4() || slices.Contains(p.permitted, ip) || len(p.permitted) >= maxPermitted || len(p.permitted) > 0 && ip.IsPrivate() {
-		return
+// permitRemote lets the peer's addresses in at our relays, and none that it no longer has.
+func (s *Session) permitRemote() {
+	var want []netip.Addr
+	add := func(ip netip.Addr) {
+		if ip.Is4() && !slices.Contains(want, ip) && len(want) < maxPermitted && (len(want) == 0 || !ip.IsPrivate()) {
+			want = append(want, ip)
+		}
 	}
-	p.permitted = append(p.permitted, ip)
-	e.relays.permit(ip)
+	if s.mob != nil { // whatever the peer says, it is there now
+		if k := s.mob.Current().Key; k.Via > 0 {
+			add(k.Remote.Addr())
+		}
+	}
+	for _, kind := range []string{signaling.CandidateRelay, signaling.CandidateSrflx, signaling.CandidateHost} { // most needed first: there is not room for many
+		for _, c := range s.paths.remote {
+			if c.Kind == kind {
+				add(c.Addr.Addr())
+			}
+		}
+	}
+	old := s.paths.permitted
+	s.paths.permitted = want
+	for _, ip := range want {
+		if !slices.Contains(old, ip) {
+			s.e.relays.permit(ip)
+		}
+	}
+	for _, ip := range old {
+		if !slices.Contains(want, ip) {
+			s.e.relays.forbid(ip)
+		}
+	}
 }
 
-func (p *remotePaths) isRelayed(a netip.AddrPort) bool { return slices.Contains(p.relayed, a) }
+func (p *remotePaths) isRelayed(a netip.AddrPort) bool {
+	return slices.Contains(p.remote, signaling.Candidate{Kind: signaling.CandidateRelay, Addr: a})
+}
 
 func (s *Session) forgetPaths() {
 	for _, ip := range s.paths.permitted {
@@ -111,11 +139,15 @@ func (s *Session) pollPaths(now time.Time) (ping bool) {
 			ping = true
 		case mobility.Switch:
 			s.switchPath(now, a)
+		case mobility.Degraded:
+			s.log.Info("path degraded", slog.String("kind", a.Path.Kind.String()), slog.Any("addr", a.Path.Remote),
+				slog.String("why", a.Why))
+			s.events.degraded(Degraded{Path: s.pathOf(a.Path), Why: a.Why})
 		case mobility.Dead:
-			s.log.Info("no path answers", slog.Any("addr", a.Path.Remote), slog.String("why", a.Why))
-			if f := s.trace.PathsDead; f != nil {
-				f(PathsDead{now, s.pathOf(a.Path), a.Why})
-			}
+			s.stall(now, a)
+		case mobility.Alive:
+			s.mux.ResetPath(now, s.pathInfo(s.mob.Current())) // what it carries may have changed
+			s.resume(now)
 		}
 	}
 }
@@ -127,11 +159,13 @@ func (s *Session) switchPath(now time.Time, a mobility.Action) {
 		slog.String("to", to.Kind.String()), slog.Any("to_addr", to.Remote), slog.String("why", a.Why))
 	s.mux.ResetPath(now, s.pathInfo(to))
 	s.counts.pathChanges++
+	s.permitRemote()
 	from, dest := s.pathOf(a.From), s.pathOf(to)
 	s.events.pathChanged(PathChanged{From: from, To: dest, Why: a.Why})
 	if f := s.trace.PathSwitched; f != nil {
 		f(PathSwitched{now, from, dest, a.Why})
 	}
+	s.resume(now)
 	if to.Kind == mobility.Direct && s.phase == phaseReady {
 		s.endSetupSoon()
 	}

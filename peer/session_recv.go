@@ -72,7 +72,7 @@ func (s *Session) handlePacket(now time.Time, t *train, b []byte) {
 		return
 	}
 	newest := int64(pn) == s.keys.LargestReceived() && !isProbe(payload)
-	s.lastHeard = now
+	s.heard(now)
 	s.counts.packetsReceived++
 	s.counts.bytesReceived += uint64(len(b))
 	if f := s.trace.PacketReceived; f != nil {
@@ -98,7 +98,7 @@ func isProbe(payload []byte) bool {
 		if err != nil {
 			return false
 		}
-		if t == wire.ChunkPathChallenge || t == wire.ChunkPathResponse {
+		if t == wire.ChunkPathChallenge || t == wire.ChunkPathResponse || t == wire.ChunkAddresses {
 			return true
 		}
 		payload = rest
@@ -157,6 +157,8 @@ func (s *Session) handleChunk(now time.Time, t wire.ChunkType, body []byte, k mo
 			return err
 		}
 		s.mux.SetYield(now.Add(yieldTime))
+	case wire.ChunkAddresses:
+		return s.handleAddresses(now, body)
 	case wire.ChunkPathChallenge:
 		data, err := wire.ParsePathData(body)
 		if err != nil {

@@ -21,7 +21,9 @@ func (s *Session) send(now time.Time) (more bool) {
 	if s.keys == nil || s.phase >= phaseLinger {
 		return false
 	}
-	ping := s.pollPaths(now)
+	s.reportLosses(now)
+	ping := s.sendAddresses(now)
+	ping = s.pollPaths(now) || ping
 	s.pollClose(now)
 	if s.phase >= phaseLinger {
 		return false

@@ -20,6 +20,8 @@ func (s *Session) established(now time.Time) {
 	s.agentEnd = now.Add(agentLinger)
 	s.log.Info("session established", slog.String("path", s.mob.Current().Kind.String()),
 		slog.Any("addr", s.mob.Current().Remote))
+	s.attempt, s.moves.told = s.at.id, s.at.told
+	s.announce(now, false) // if there is something that it was not told, as when it was dialled by address
 	s.openEventLog()
 	close(s.ready)
 	s.e.established(s)

@@ -58,6 +58,9 @@ func (s *Session) signaled(now time.Time, m outgoing, err error) {
 		}
 		return
 	}
+	if m.kind == signaling.KindMove && s.phase == phaseReady && s.mob.Outage() && s.moves.signalAt.IsZero() {
+		s.moves.signalAt = now.Add(announceMax) // it is all there is
+	}
 	s.log.Debug("signaling failed", slog.String("kind", m.kind.String()), slog.Any("err", err))
 	if m.kind == signaling.KindOffer && s.phase == phaseSetup && s.at != nil && !s.at.haveSID &&
 		errors.Is(err, signaling.ErrNotFound) {

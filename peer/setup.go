@@ -53,7 +53,6 @@ type setup struct {
 	agent         *icex.Agent
 
 	told     []signaling.Candidate // what the peer knows of us
-	remote   []signaling.Candidate // what we know of the peer
 	targets  []target              // ways that handshake packets are tried on
 	tries    int                   // how often they were
 	path     mobility.Candidate    // the way the peer's handshake packets come by

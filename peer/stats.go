@@ -31,6 +31,9 @@ type Stats struct {
 	PathChanges     uint64
 	KeyUpdates      uint64 // of our sending keys
 
+	Stalls     uint64        // times that no path answered
+	StalledFor time.Duration // how long nothing was heard in them all, the one that lasts included
+
 	// Flow has what concerns flows and the congestion of the path: window and bytes in flight, pacing rate, queue
 	// delay, packet size, ECN, losses, messages.
 	Flow flow.Stats
@@ -96,6 +99,8 @@ type counters struct {
 	forged, replayed, malformed  uint64
 	unexpected, unknownChunks    uint64
 	writeErrors, unsignaled      uint64
+	stalls                       uint64
+	stalledFor                   time.Duration
 }
 
 // Stats returns a snapshot of the session's counters and estimates. It waits for the session's loop, which takes
@@ -127,7 +132,7 @@ func (s *Session) FlowStats() []flow.Info {
 	}
 }
 
-func (s *Session) snapshot(time.Time) Stats {
+func (s *Session) snapshot(now time.Time) Stats {
 	st := Stats{
 		Stage:           s.stage,
 		Timeline:        append([]Mark(nil), s.timeline...),
@@ -145,6 +150,11 @@ func (s *Session) snapshot(time.Time) Stats {
 		WriteErrors:     s.counts.writeErrors,
 		Unsignaled:      s.counts.unsignaled,
 		EventsDropped:   s.record.Dropped(),
+		Stalls:          s.counts.stalls,
+		StalledFor:      s.counts.stalledFor,
+	}
+	if !s.stalled.IsZero() {
+		st.StalledFor += now.Sub(s.stalled)
 	}
 	if smoothed, least := s.mux.RTT(); least > 0 { // else the first is a guess
 		st.RTT, st.MinRTT = smoothed, least

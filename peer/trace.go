@@ -35,9 +35,11 @@ type Trace struct {
 	PacketReceived func(PacketReceived)
 	PacketDropped  func(PacketDropped)
 
-	// PathSwitched is called when packets travel another way from now on, PathsDead when no path answers.
+	// PathSwitched is called when packets travel another way from now on, PathsDead when no path answers, PathsResumed
+	// when one does again.
 	PathSwitched func(PathSwitched)
 	PathsDead    func(PathsDead)
+	PathsResumed func(PathsResumed)
 
 	// Ended is called when the session is over, or was never established, last of all.
 	Ended func(Ended)
@@ -89,6 +91,13 @@ type PathsDead struct {
 	Why  string
 }
 
+// A PathsResumed says that a path answers again after PathsDead.
+type PathsResumed struct {
+	Time time.Time
+	Path Path          // in use from now on
+	Gap  time.Duration // how long nothing was heard
+}
+
 // An Ended says that a session is over.
 type Ended struct {
 	Time  time.Time
@@ -138,6 +147,7 @@ func teeTrace(a, b *Trace) Trace {
 		PacketDropped:  tee(a.PacketDropped, b.PacketDropped),
 		PathSwitched:   tee(a.PathSwitched, b.PathSwitched),
 		PathsDead:      tee(a.PathsDead, b.PathsDead),
+		PathsResumed:   tee(a.PathsResumed, b.PathsResumed),
 		Ended:          tee(a.Ended, b.Ended),
 	}
 }

@@ -23,6 +23,8 @@ type body struct {
 	Attempt     []byte          `json:"attempt"`
 	Session     uint64          `json:"session,omitempty,string"` // text: not every JSON parser knows 64-bit integers
 	Instance    []byte          `json:"instance,omitempty"`
+	PeerSession uint64          `json:"peer_session,omitempty,string"`
+	Seq         uint64          `json:"seq,omitempty,string"`
 	Ufrag       string          `json:"ufrag,omitempty"`
 	Pwd         string          `json:"pwd,omitempty"`
 	Fingerprint []byte          `json:"fingerprint,omitempty"`
@@ -47,6 +49,7 @@ func (m *Message) marshal() ([]byte, error) {
 		Time:    m.Time.UnixMilli(),
 		Attempt: m.Attempt[:],
 		Session: uint64(m.Session),
+		Seq:     m.Seq,
 		Ufrag:   m.Ufrag,
 		Pwd:     m.Pwd,
 		KEM:     m.KEM,
@@ -54,6 +57,8 @@ func (m *Message) marshal() ([]byte, error) {
 		End:     m.End,
 		Code:    m.Code,
 		Reason:  m.Reason,
+
+		PeerSession: uint64(m.PeerSession),
 	}
 	if m.Instance != [16]byte{} {
 		b.Instance = m.Instance[:]
@@ -82,6 +87,7 @@ func parseBody(raw []byte) (*Message, error) {
 		Kind:    kind,
 		Time:    time.UnixMilli(b.Time),
 		Session: wire.SessionID(b.Session),
+		Seq:     b.Seq,
 		Ufrag:   b.Ufrag,
 		Pwd:     b.Pwd,
 		KEM:     b.KEM,
@@ -90,6 +96,8 @@ func parseBody(raw []byte) (*Message, error) {
 		Code:    b.Code,
 		Reason:  b.Reason,
 		Raw:     raw,
+
+		PeerSession: wire.SessionID(b.PeerSession),
 	}
 	for _, f := range []struct {
 		name     string

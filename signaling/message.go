@@ -38,9 +38,12 @@ const (
 	KindAnswer                     // accepts one
 	KindCandidates                 // adds addresses to an offer or answer, or to a session
 	KindBye                        // refuses an offer, withdraws one, or ends a session that has no path left
+	KindMove                       // all addresses of the sender, who has moved, for a session that lives
 )
 
-var kindNames = [...]string{KindOffer: "offer", KindAnswer: "answer", KindCandidates: "candidates", KindBye: "bye"}
+var kindNames = [...]string{
+	KindOffer: "offer", KindAnswer: "answer", KindCandidates: "candidates", KindBye: "bye", KindMove: "move",
+}
 
 // String returns the name of the kind in the protocol.
 func (k Kind) String() string {
@@ -63,7 +66,8 @@ func parseKind(s string) (Kind, bool) {
 //
 // Every kind has ID, Time and Attempt. Offer and answer have Session, Instance, Ufrag, Pwd, Fingerprint, KEM and Suites,
 // and may have candidates. Candidates has candidates or End, or both, and may name Session and Instance. Bye may have
-// Code, Reason, Session and Instance. Fields that do not belong to a kind must be zero.
+// Code, Reason, Session and Instance. Move has Session, PeerSession and Seq, and may have candidates. Fields that do not
+// belong to a kind must be zero.
 type Message struct {
 	Kind    Kind
 	ID      [16]byte  // unique to this message; random, filled in by Seal when zero
@@ -72,6 +76,9 @@ type Message struct {
 
 	Session  wire.SessionID // the ID that packets to the sender of this message shall carry
 	Instance [16]byte       // the sender's process: another value means that it has restarted and forgotten its sessions
+
+	PeerSession wire.SessionID // move: the ID that packets to the receiver of this message carry
+	Seq         uint64         // move: a higher one replaces what was told under a lower; from 1 on, up to 2^62-1
 
 	Ufrag, Pwd  string   // ICE credentials, RFC 8839 §5.4
 	Fingerprint [32]byte // SHA-256 of the sender's DTLS certificate
@@ -126,6 +133,9 @@ func (m *Message) validate() error {
 			return bad("%v with the fields of an offer", m.Kind)
 		}
 	}
+	if err := m.validateMove(); err != nil {
+		return err
+	}
 	if m.Kind == KindBye {
 		if len(m.Candidates) != 0 || m.End {
 			return bad("bye with candidates")
@@ -148,6 +158,23 @@ func (m *Message) validate() error {
 		if err := c.validate(); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// validateMove checks what a move has and nothing else does.
+func (m *Message) validateMove() error {
+	switch {
+	case m.Kind != KindMove:
+		if m.PeerSession != 0 || m.Seq != 0 {
+			return bad("%v with the fields of a move", m.Kind)
+		}
+	case m.Session == 0 || m.PeerSession == 0:
+		return bad("move of no session")
+	case m.Seq == 0 || m.Seq > wire.MaxVarint:
+		return bad("move number %d", m.Seq)
+	case m.End:
+		return bad("move with an end")
 	}
 	return nil
 }

@@ -55,6 +55,14 @@ func TestMessageValidation(t *testing.T) {
 		{"long reason", "bye", func(m *Message) { m.Reason = strings.Repeat("x", MaxReason+1) }},
 		{"reason that is no text", "bye", func(m *Message) { m.Reason = "\xff" }},
 		{"bye with candidates", "bye", func(m *Message) { m.End = true }},
+		{"move without our session", "move", func(m *Message) { m.Session = 0 }},
+		{"move without the peer's session", "move", func(m *Message) { m.PeerSession = 0 }},
+		{"move without a number", "move", func(m *Message) { m.Seq = 0 }},
+		{"move with a number too large", "move", func(m *Message) { m.Seq = 1 << 62 }},
+		{"move with an end", "move", func(m *Message) { m.End = true }},
+		{"21 candidates in a move", "move", func(m *Message) { m.Candidates = slices.Repeat(m.Candidates, 21) }},
+		{"candidates with a number", "candidates", func(m *Message) { m.Seq = 1 }},
+		{"offer with the peer's session", "offer", func(m *Message) { m.PeerSession = 1 }},
 		{"bye with a KEM", "bye", func(m *Message) { m.KEM = []byte{1} }},
 	}
 	for _, tt := range tests {

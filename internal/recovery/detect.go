@@ -95,6 +95,7 @@ func (t *Tracker[T]) loseInFlight(pn uint64, s *packet[T], size int) (persistent
 	if l.Packets == 0 {
 		l.Prior = p.inFlight
 	}
+	t.fates[1]++
 	p.inFlight -= size
 	p.rate.lost += uint64(size)
 	l.Bytes += size

@@ -114,6 +114,7 @@ func (t *Tracker[T]) acked(s *packet[T], n *newlyAcked[T]) {
 		n.eliciting = true
 		t.eliciting--
 		if onPath {
+			t.fates[0]++
 			size := int(s.size)
 			p.inFlight -= size
 			if p.mtu.acked(t.now, pn, size) {

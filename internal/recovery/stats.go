@@ -52,6 +52,10 @@ func (t *Tracker[T]) RTT() (smoothed, least time.Duration) {
 	return t.path.rtt.smoothed, t.path.rtt.min()
 }
 
+// Fates returns how many packets that asked for an acknowledgement were acknowledged, and how many were lost, while they
+// were of the path in use.
+func (t *Tracker[T]) Fates() (acked, lost uint64) { return t.fates[0], t.fates[1] }
+
 // Outstanding returns how many ack-eliciting packets' fate is awaited.
 func (t *Tracker[T]) Outstanding() int { return t.eliciting }
 

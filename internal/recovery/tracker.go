@@ -86,6 +86,7 @@ type Tracker[T any] struct {
 	backoff      int     // consecutive probe timeouts
 	probes       int     // packets that may be sent regardless of the window
 
+	fates [2]uint64 // ack-eliciting packets acknowledged, and lost, on the path in use when that was found out
 	path  path
 	stats Stats
 	ack   congestion.Ack // scratch
@@ -170,6 +171,17 @@ func (t *Tracker[T]) ResetPath(now time.Time, info Info) {
 		t.path.lastSent = t.now
 		t.grantProbes()
 	}
+}
+
+// Resume ends the back-off of probe timeouts and grants probes, because there is a sign that the path works again.
+func (t *Tracker[T]) Resume(now time.Time) {
+	t.clock(now)
+	if t.backoff == 0 || t.eliciting == 0 {
+		return
+	}
+	t.backoff = 0
+	t.path.lastSent = t.now
+	t.grantProbes()
 }
 
 // Sent records packet pn of size bytes of UDP payload. Numbers ascend. Some should be skipped, where the peer

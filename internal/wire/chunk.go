@@ -21,6 +21,7 @@ const (
 	ChunkCloseAck      ChunkType = 0x07
 	ChunkAckECN        ChunkType = 0x08 // ACK, with counts of ECN marks before it
 	ChunkYield         ChunkType = 0x09 // leave room: the sender is receiving time-critical data from somebody else
+	ChunkAddresses     ChunkType = 0x0a // where the sender may be reached from now on
 
 	// ChunkFlowFirst to ChunkFlowLast belong to the flow protocol.
 	ChunkFlowFirst ChunkType = 0x10
@@ -73,6 +74,8 @@ func (t ChunkType) String() string {
 		return "ACK_ECN"
 	case ChunkYield:
 		return "YIELD"
+	case ChunkAddresses:
+		return "ADDRESSES"
 	}
 	return flowChunkName(t)
 }

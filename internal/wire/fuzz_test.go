@@ -5,6 +5,7 @@ package wire
 
 import (
 	"bytes"
+	"net/netip"
 	"slices"
 	"testing"
 )
@@ -88,6 +89,25 @@ func FuzzParseClose(f *testing.F) {
 		_, body, _, _ = NextChunk(AppendClose(nil, c))
 		if again, err := ParseClose(body); err != nil || again != c {
 			t.Fatalf("round trip of %+v gave %+v, %v", c, again, err)
+		}
+	})
+}
+
+func FuzzParseAddresses(f *testing.F) {
+	f.Add(AppendAddresses(nil, 7, []Address{
+		{AddressHost, netip.MustParseAddrPort("10.0.0.1:1")}, {AddressRelayed, netip.MustParseAddrPort("[2001:db8::1]:2")},
+	})[2:])
+	f.Fuzz(func(t *testing.T, body []byte) {
+		seq, list, err := ParseAddresses(nil, body)
+		if err != nil {
+			return
+		}
+		if len(list) > MaxAddresses {
+			t.Fatalf("ParseAddresses(%x) gave %d addresses", body, len(list))
+		}
+		_, body, _, _ = NextChunk(AppendAddresses(nil, seq, list))
+		if s, again, err := ParseAddresses(nil, body); err != nil || s != seq || !slices.Equal(again, list) {
+			t.Fatalf("round trip of %d %v gave %d %v, %v", seq, list, s, again, err)
 		}
 	})
 }

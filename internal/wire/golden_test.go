@@ -6,6 +6,7 @@ package wire
 import (
 	"encoding/hex"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -24,6 +25,8 @@ var examples = []struct{ name, says string }{
 	{"ack-ranges", "ACK delay 64000µs 97-100 94-94 78-83"},
 	{"ack-ecn", "ACK_ECN ect0 70 ect1 1 ce 20000 delay 0µs 5-5 0-1"},
 	{"yield", "YIELD"},
+	{"addresses", "ADDRESSES 7: 0 10.0.0.1:4000, 1 192.0.2.1:5000, 2 [2001:db8::1]:6000"},
+	{"addresses-none", "ADDRESSES 300:"},
 	{"identity-size", "IDENTITY of 96"},
 	{"path-challenge", "PATH_CHALLENGE 0102030405060708"},
 	{"path-response", "PATH_RESPONSE 0102030405060708"},
@@ -134,6 +137,15 @@ func packageSays(t *testing.T, b []byte) string {
 		var c Close
 		c, err = ParseClose(body)
 		say += fmt.Sprintf(" abrupt %v code %#x %q", c.Abrupt, c.Code, c.Reason)
+	case typ == ChunkAddresses:
+		var seq uint64
+		var list []Address
+		seq, list, err = ParseAddresses(nil, body)
+		var parts []string
+		for _, a := range list {
+			parts = append(parts, fmt.Sprintf("%d %v", a.Kind, a.Addr))
+		}
+		say = strings.TrimSpace(fmt.Sprintf("%s %d: %s", say, seq, strings.Join(parts, ", ")))
 	case typ.IsFlowData():
 		var d FlowData
 		d, err = ParseFlowData(typ, body)
@@ -224,7 +236,7 @@ func pageSays(b []byte) string {
 func (p *page) chunk(typ uint64) string {
 	names := map[uint64]string{
 		0x01: "PING", 0x02: "ACK", 0x04: "PATH_CHALLENGE", 0x05: "PATH_RESPONSE", 0x06: "CLOSE", 0x07: "CLOSE_ACK",
-		0x08: "ACK_ECN", 0x09: "YIELD", 0x18: "FLOW_OPEN", 0x19: "FLOW_END", 0x1a: "FLOW_ABORT", 0x1c: "FLOW_BLOCKED",
+		0x08: "ACK_ECN", 0x09: "YIELD", 0x0a: "ADDRESSES", 0x18: "FLOW_OPEN", 0x19: "FLOW_END", 0x1a: "FLOW_ABORT", 0x1c: "FLOW_BLOCKED",
 		0x1d: "SESSION_BLOCKED", 0x1e: "FLOW_SKIP", 0x20: "FLOW_REJECT", 0x21: "FLOW_WINDOW", 0x22: "SESSION_LIMITS",
 	}
 	say := names[typ]
@@ -247,6 +259,19 @@ func (p *page) chunk(typ uint64) string {
 	case 0x06:
 		abrupt := p.number(1)&1 == 1
 		say += fmt.Sprintf(" abrupt %v code %#x %q", abrupt, p.varint(), *p)
+	case 0x0a:
+		say += fmt.Sprintf(" %d:", p.varint())
+		for first := true; len(*p) > 0; first = false {
+			if !first {
+				say += ","
+			}
+			kind, family := p.number(1), p.number(1)
+			if family == 4 {
+				say += fmt.Sprintf(" %d %v:%d", kind, netip.AddrFrom4([4]byte(p.take(4))), p.number(2))
+			} else {
+				say += fmt.Sprintf(" %d [%v]:%d", kind, netip.AddrFrom16([16]byte(p.take(16))), p.number(2))
+			}
+		}
 	case 0x10, 0x11, 0x12, 0x13, 0x15, 0x17:
 		flow, message, offset := p.varint(), p.varint(), uint64(0)
 		if typ&2 != 0 {

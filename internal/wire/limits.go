@@ -21,6 +21,9 @@ const (
 	// MaxCloseReason is the largest reason text of a CLOSE chunk, in bytes.
 	MaxCloseReason = 256
 
+	// MaxAddresses is how many addresses an ADDRESSES chunk may carry.
+	MaxAddresses = 20
+
 	// MaxAckRanges is how many ranges an ACK chunk may carry.
 	MaxAckRanges = 128
 

@@ -81,6 +81,7 @@ type Allocation struct {
 	nextChan uint16
 	queue    ring
 	expires  time.Time     // of the allocation
+	renewed  time.Time     // when the server last confirmed it
 	lifetime time.Duration // granted last
 }
 

@@ -246,34 +246,71 @@ func TestRefreshRetries(t *testing.T) {
 	})
 }
 
+// refuseRefresh has every refresh answered with 437, Allocation Mismatch.
+func (l *lab) refuseRefresh() {
+	refuse := func(b []byte) bool {
+		if m, c := stunx.Type(b); m == stunx.Refresh && c == stunx.Success {
+			b[0], b[1] = 0x01, 0x14 // Refresh error response
+			copy(b[20:], stunx.NewBuilder(nil, 0, 0, [12]byte{}).AddError(437).Bytes()[20:])
+			binary.BigEndian.PutUint16(b[2:], 8)
+			clear(b[28:])
+			return true
+		}
+		return true
+	}
+	cut := func(b []byte) bool { // a whole message must arrive
+		if refuse(b); len(b) > 28 && b[0] == 1 && b[1] == 0x14 {
+			_, _ = l.srv.conn.PacketConn.(*countConn).PacketConn.WriteTo(bytes.Clone(b[:28]), net.UDPAddrFromAddrPort(clientAddr))
+			return false
+		}
+		return true
+	}
+	l.filter.Store(&cut)
+}
+
 func TestServerRefusesRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
 		a := l.allocate(nil)
 		defer a.Close()
-		refuse := func(b []byte) bool {
-			if m, c := stunx.Type(b); m == stunx.Refresh && c == stunx.Success {
-				b[0], b[1] = 0x01, 0x14 // Refresh error response
-				copy(b[20:], stunx.NewBuilder(nil, 0, 0, [12]byte{}).AddError(437).Bytes()[20:])
-				binary.BigEndian.PutUint16(b[2:], 8)
-				clear(b[28:])
-				return true
-			}
-			return true
-		}
-		cut := func(b []byte) bool { // a whole message must arrive
-			if refuse(b); len(b) > 28 && b[0] == 1 && b[1] == 0x14 {
-				_, _ = l.srv.conn.PacketConn.(*countConn).PacketConn.WriteTo(bytes.Clone(b[:28]), net.UDPAddrFromAddrPort(clientAddr))
-				return false
-			}
-			return true
-		}
-		l.filter.Store(&cut)
+		l.refuseRefresh()
 		start := time.Now()
 		<-a.Done()
 		if !isCode(a.Err(), "refresh", 437) || time.Since(start) > 6*time.Minute {
 			t.Errorf("ended with %v after %v, want 437 at the first refresh", a.Err(), time.Since(start))
 		}
+		l.filter.Store(nil)
+	})
+}
+
+// TestCheck: one round trip tells whether the allocation is there.
+func TestCheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		a := l.allocate(nil)
+		defer a.Close()
+		time.Sleep(time.Minute)
+		start := time.Now()
+		a.Check()
+		time.Sleep(2*oneWay + time.Millisecond)
+		if at := a.Confirmed(); at.Sub(start) != 2*oneWay || a.Err() != nil {
+			t.Errorf("confirmed %v after the question, %v; want one round trip, %v", at.Sub(start), a.Err(), 2*oneWay)
+		}
+		l.cut.Store(true)
+		a.Check()
+		time.Sleep(time.Second)
+		l.cut.Store(false)
+		if at := a.Confirmed(); at.After(start.Add(2*oneWay)) || a.Err() != nil {
+			t.Errorf("confirmed at %v, %v, though nothing arrived", at.Sub(start), a.Err())
+		}
+		l.refuseRefresh()
+		start = time.Now()
+		a.Check()
+		<-a.Done()
+		if d := time.Since(start); !isCode(a.Err(), "refresh", 437) || d != 2*oneWay {
+			t.Errorf("ended with %v after %v, want 437 after %v", a.Err(), d, 2*oneWay)
+		}
+		a.Check() // does nothing
 		l.filter.Store(nil)
 	})
 }

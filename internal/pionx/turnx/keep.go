@@ -17,7 +17,8 @@ func (a *Allocation) granted(life time.Duration) {
 	if life <= 0 { // the answer to our own Close
 		return
 	}
-	a.lifetime, a.expires = life, time.Now().Add(life)
+	a.renewed = time.Now()
+	a.lifetime, a.expires = life, a.renewed.Add(life)
 	wake(a.tick)
 }
 
@@ -81,4 +82,24 @@ func (a *Allocation) refresh(rest time.Duration) {
 	case <-timer.C:
 	case <-a.done:
 	}
+}
+
+// Check asks the server, once, whether the allocation is still there: it belongs to the address that we had when it was
+// made. If it is gone the answer ends it. Check returns at once and may be repeated, for a request may be lost;
+// [Allocation.Confirmed] tells of the answer.
+func (a *Allocation) Check() {
+	realm, nonce, key := a.tap.auth()
+	if key == nil || a.Err() != nil {
+		return
+	}
+	b := stunx.NewBuilder(make([]byte, 0, 512), stunx.Refresh, stunx.Request, stunx.NewTransaction())
+	b.Add(stunx.UsernameAttr, []byte(a.user)).Add(stunx.Realm, realm).Add(stunx.Nonce, nonce)
+	_, _ = a.tap.WriteTo(b.AddIntegrity(key).AddFingerprint().Bytes(), a.to) // lost: the next one may arrive
+}
+
+// Confirmed returns when the server last said that the allocation is there.
+func (a *Allocation) Confirmed() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.renewed
 }

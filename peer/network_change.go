@@ -1,0 +1,122 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import (
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// changeEvery is the shortest time between two rounds of looking after everything: a flapping link must not keep us busy.
+const changeEvery = 200 * time.Millisecond
+
+// ground is what an endpoint knows of the network it stands on.
+type ground struct {
+	mu      sync.Mutex
+	why     string        // the network has changed; "": not since that was last seen to
+	kick    chan struct{} // capacity 1: there is something for the loop
+	outages int           // sessions that no path carries
+
+	hosts []netip.AddrPort // our addresses when the network last changed; the loop's
+}
+
+func (g *ground) wake() {
+	select {
+	case g.kick <- struct{}{}:
+	default:
+	}
+}
+
+// networkChanged is told that the network is another, or may be: addresses or links have changed, the host has slept, or
+// an outage is over. It has everything that depends on it looked after, at once the first time and every changeEvery at
+// most. It returns at once.
+func (e *Endpoint) networkChanged(why string) {
+	e.ground.mu.Lock()
+	e.ground.why = why
+	e.ground.mu.Unlock()
+	e.ground.wake()
+}
+
+// outage counts the sessions that no path carries: n is 1 for one more, -1 for one less. While there is one the STUN
+// servers are polled for the return of the network.
+func (e *Endpoint) outage(n int) {
+	e.ground.mu.Lock()
+	e.ground.outages += n
+	e.ground.mu.Unlock()
+	e.ground.wake()
+}
+
+// groundLoop sees to changes of the network until the endpoint ends.
+func (e *Endpoint) groundLoop() {
+	g := &e.ground
+	g.hosts = e.hostAddrs()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var changed, polled time.Time // when these were last done
+	for {
+		select {
+		case <-e.ctx.Done():
+			return
+		case <-g.kick:
+		case <-timer.C:
+		}
+		now := time.Now()
+		g.mu.Lock()
+		why, outage := g.why, g.outages > 0
+		if why != "" && now.Sub(changed) >= changeEvery {
+			g.why = ""
+		}
+		g.mu.Unlock()
+		next := now.Add(time.Hour)
+		switch {
+		case why == "":
+		case now.Sub(changed) < changeEvery:
+			next = changed.Add(changeEvery)
+		default:
+			changed = now
+			e.lookAfter(why)
+		}
+		switch {
+		case !outage:
+			e.stun.rest()
+		case now.Sub(polled) >= pollEvery:
+			polled = now
+			e.stun.poll(now)
+			fallthrough
+		default:
+			next = earliest(next, polled.Add(pollEvery))
+		}
+		timer.Reset(time.Until(next))
+	}
+}
+
+// lookAfter does what a change of the network asks for.
+func (e *Endpoint) lookAfter(why string) {
+	hosts := e.hostAddrs()
+	moved := !slices.Equal(hosts, e.ground.hosts)
+	e.ground.hosts = hosts
+	e.log.Info("network changed", slog.String("why", why), slog.Bool("moved", moved))
+	e.stun.networkChanged(moved)
+	e.relays.networkChanged()
+	if n, ok := e.cfg.Signaler.(interface{ NetworkChanged() }); ok {
+		n.NetworkChanged()
+	}
+	e.eachSession(func(s *Session) { s.post(func(now time.Time) { s.localChanged(now, why) }) })
+}
+
+// monitorLoop waits for news of the network.
+func (e *Endpoint) monitorLoop() {
+	for {
+		if err := e.cfg.NetworkMonitor.WaitChange(e.ctx); err != nil {
+			if e.ctx.Err() == nil {
+				e.log.Warn("network no longer watched", slog.Any("err", err))
+			}
+			return
+		}
+		e.networkChanged("addresses, routes or links have changed")
+	}
+}

@@ -1,0 +1,58 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import (
+	"time"
+
+	"github.com/seed-98f0d4c2/runnel/internal/pionx/stunx"
+)
+
+const (
+	pollEvery = 250 * time.Millisecond // between requests while a session has no path
+	pollLife  = 2 * time.Second        // how long an answer is awaited
+	backAfter = 500 * time.Millisecond // of silence, after which an answer means that the network is back
+)
+
+// networkChanged asks all servers at once. moved says that this host has other addresses than before: what the servers
+// said of the old ones is void.
+func (r *reflexive) networkChanged(moved bool) {
+	if moved {
+		r.mu.Lock()
+		clear(r.mapped)
+		r.mu.Unlock()
+	}
+	r.askAll()
+}
+
+// poll asks one server, the next each time, once. A session that has no path polls, so that the return of the network
+// is noticed whether or not the operating system knows of it.
+func (r *reflexive) poll(now time.Time) {
+	r.mu.Lock()
+	if r.silent.IsZero() {
+		r.silent = now
+	}
+	for tx, q := range r.pending {
+		if q.done == nil && now.After(q.until) {
+			delete(r.pending, tx)
+		}
+	}
+	if len(r.known) == 0 {
+		r.mu.Unlock()
+		return
+	}
+	r.polled++
+	server := r.known[r.polled%len(r.known)]
+	tx, msg := stunx.NewBinding()
+	r.pending[tx] = stunQuery{server: server, until: now.Add(pollLife)}
+	r.mu.Unlock()
+	_ = r.e.writeDirect(msg, server)
+}
+
+// rest ends polling.
+func (r *reflexive) rest() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.silent = time.Time{}
+}

@@ -1,0 +1,192 @@
+// Copyright 2026 The Runnel Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/seed-98f0d4c2/runnel/internal/pionx/turnx"
+)
+
+const (
+	allocateTimeout = 4 * time.Second
+	nextWayTimeout  = 2 * time.Second // if there is another way to the same relay
+	relayRetryMin   = time.Second
+	relayRetryMax   = time.Minute
+
+	relaySteady   = 5 * time.Second        // an allocation that was held for so long, and is lost, is replaced at once
+	relayStale    = 500 * time.Millisecond // how long an attempt may have taken for news of the network to end it
+	relayCheckMin = 100 * time.Millisecond // after which the relay is asked again whether it knows us; doubling
+	relayChecks   = 5
+)
+
+// A relayHolder keeps one allocation at one relay.
+type relayHolder struct {
+	ctx    context.Context //nolint:containedctx // ends when the relay is no longer advised
+	cancel context.CancelFunc
+	news   chan struct{} // capacity 1: the network has changed
+
+	// Guarded by relays.mu.
+	urls    []advised          // in order of preference
+	attempt context.CancelFunc // ends the attempt under way; nil: there is none
+	since   time.Time          // when that began
+}
+
+// hold keeps an allocation until h.ctx ends: by UDP if that works, else by TCP, else by TLS.
+func (r *relays) hold(h *relayHolder) {
+	defer h.cancel()
+	wait := relayRetryMin
+	for h.ctx.Err() == nil {
+		began := time.Now()
+		held := r.tryWays(h)
+		if h.ctx.Err() != nil {
+			return
+		}
+		if held {
+			wait = relayRetryMin
+			if time.Since(began) >= relaySteady {
+				continue // it has served; the network has changed, or the relay has restarted
+			}
+		}
+		timer := time.NewTimer(rand.N(wait) + wait/2)
+		wait = min(wait*2, relayRetryMax)
+		select {
+		case <-timer.C:
+		case <-h.news:
+			wait = relayRetryMin
+		case <-h.ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// tryWays tries one way to the relay after the other, and serves the first allocation until it is lost. It reports
+// whether there was one.
+func (r *relays) tryWays(h *relayHolder) (held bool) {
+	r.mu.Lock()
+	urls := slices.Clone(h.urls)
+	r.mu.Unlock()
+	for i, u := range urls {
+		timeout := allocateTimeout
+		if i < len(urls)-1 {
+			timeout = nextWayTimeout
+		}
+		held, err := r.allocate(h, u, timeout)
+		if held || h.ctx.Err() != nil {
+			return held
+		}
+		r.e.log.Info("relay not available", slog.String("url", u.URL), slog.Any("err", err))
+		if len(h.news) > 0 {
+			break // all ways may work again
+		}
+	}
+	return false
+}
+
+// allocate makes an allocation and serves it until it is lost. It reports whether there was one.
+func (r *relays) allocate(h *relayHolder, relay advised, timeout time.Duration) (held bool, err error) {
+	actx, cancel := context.WithTimeout(h.ctx, timeout)
+	defer cancel()
+	r.attempting(h, cancel)
+	defer r.attempting(h, nil)
+	conn, server, err := r.connect(actx, relay.addr)
+	if err != nil {
+		return false, err
+	}
+	defer r.disconnect(conn, server)
+
+	r.mu.Lock()
+	r.lastVia++
+	via := r.lastVia
+	r.mu.Unlock()
+	a, err := turnx.Allocate(actx, &turnx.ClientConfig{
+		Conn: conn, Server: server, Username: relay.Username, Password: relay.Credential, Log: r.e.log,
+		OnPacket: func(b []byte, from netip.AddrPort) { r.e.handleRelayed(via, b, from) },
+	})
+	if err != nil {
+		r.e.names.forget(server)
+		return false, err
+	}
+	r.attempting(h, nil)
+	r.mu.Lock()
+	r.byVia[via] = a
+	wanted := make([]netip.Addr, 0, len(r.wanted))
+	for ip := range r.wanted {
+		if reaches(a, ip) {
+			wanted = append(wanted, ip)
+		}
+	}
+	a.Permit(wanted...)
+	r.mu.Unlock()
+	r.e.log.Info("relay allocated", slog.String("url", relay.URL), slog.Any("addr", a.Relayed()))
+	r.e.candidatesChanged()
+
+	h.serve(a)
+	r.mu.Lock()
+	delete(r.byVia, via)
+	r.mu.Unlock()
+	lost := a.Err() // nil: it is given up
+	if lost != nil {
+		r.e.log.Info("relay lost", slog.String("url", relay.URL), slog.Any("err", lost))
+	}
+	r.e.eachSession(func(s *Session) { s.post(func(now time.Time) { s.viaLost(now, via) }) })
+	_ = a.Close()
+	return true, nil
+}
+
+// serve waits until the allocation is lost or no longer wanted. An allocation belongs to the address that we had when
+// it was made: when the network has changed the relay is asked whether it still knows us.
+func (h *relayHolder) serve(a *turnx.Allocation) {
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	defer timer.Stop()
+	var asked time.Time // when the network changed
+	left, wait := 0, time.Duration(0)
+	for {
+		select {
+		case <-a.Done():
+			return
+		case <-h.ctx.Done():
+			return
+		case <-h.news:
+			asked, left, wait = time.Now(), relayChecks, relayCheckMin
+		case <-timer.C:
+			if a.Confirmed().After(asked) {
+				continue
+			}
+		}
+		if left--; left >= 0 {
+			a.Check()
+			timer.Reset(wait)
+			wait *= 2
+		}
+	}
+}
+
+// attempting notes that an attempt to get an allocation begins, or with nil that it is over.
+func (r *relays) attempting(h *relayHolder, cancel context.CancelFunc) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h.attempt, h.since = cancel, time.Now()
+}
+
+// networkChanged has every holder look after its allocation at once.
+func (r *relays) networkChanged() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, h := range r.holders {
+		select {
+		case h.news <- struct{}{}:
+		default:
+		}
+		if h.attempt != nil && time.Since(h.since) >= relayStale { // it waits for an answer that will not come
+			h.attempt()
+		}
+	}
+}
