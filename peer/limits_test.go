@@ -31,7 +31,7 @@ func TestOnePeerTakesAllHandshakes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &stranger{key, hub, identity}
+		s := &stranger{key, hub, identity, "abcdefgh", "abcdefghabcdefghabcdefgh"}
 		for i := range 20 {
 			s.offer(t, bob.ID(), byte(i), []signaling.Candidate{{Kind: "host", Addr: netip.MustParseAddrPort("5.200.0.1:4000")}})
 		}

@@ -10,8 +10,11 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/seed-98f0d4c2/runnel/internal/pionx/icex"
+	"github.com/seed-98f0d4c2/runnel/internal/wire"
 	"github.com/seed-98f0d4c2/runnel/mobility"
 	"github.com/seed-98f0d4c2/runnel/peer"
 	"github.com/seed-98f0d4c2/runnel/peer/peertest"
@@ -35,6 +38,7 @@ type curious struct {
 	told    []signaling.Candidate   // by the rendezvous, opened with its key
 	sources map[netip.AddrPort]int  // where the subject's packets went that were not for its relay
 	socket  netip.AddrPort          // the subject's, as its relay sees it
+	answers int                     // packets among them that answer a dial of its address
 	tricks  int                     // packets sent there
 	trick   map[netip.AddrPort]bool // the subject's relayed addresses
 }
@@ -75,6 +79,9 @@ func (c *curious) tap(p peertest.Packet) peertest.Verdict {
 		c.socket = p.From
 	case p.From.Addr() == c.subject.Addr():
 		c.sources[p.To]++
+		if p.Payload[0] == wire.FirstAnswer {
+			c.answers++
+		}
 	case c.trick[p.To] && c.socket.IsValid() && p.From.Addr() != c.n.Relay().Addr():
 		q := p.Clone()
 		q.To = c.socket
@@ -335,6 +342,77 @@ func TestLANOnly(t *testing.T) {
 	}
 }
 
+// A public address is not told to a peer on the local network, and the peer is not reached by it.
+func TestLANOnlyHidesPublicAddress(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := peertest.New(t, &peertest.Config{OneWay: 10 * time.Millisecond})
+		host := n.Host(peertest.Public)
+		c := newCurious(n, host)
+		subject := host.Endpoint(&peer.Config{Addresses: everybody(peer.LANOnly), HandshakeTimeout: 5 * time.Second})
+		other := n.Endpoint(peertest.Public, c.config())
+		settle(t)
+		if _, err := other.Dial(t.Context(), subject.ID()); !errors.Is(err, peer.ErrUnreachable) {
+			t.Errorf("dial: %v, want ErrUnreachable", err)
+		}
+		c.wantNothing(t)
+		if len(c.told) > 0 {
+			t.Errorf("told of %v, want nothing", c.told)
+		}
+	})
+}
+
+// A peer that suspects where a host is, and has the credentials for connectivity checks from its answer, sends them there.
+func TestHiddenHostAnswersNoChecks(t *testing.T) {
+	for _, policy := range []peer.AddressPolicy{peer.Direct, peer.DirectAfterAccept, peer.RelayOnly, peer.LANOnly} {
+		t.Run(policy.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				n := peertest.New(t, &peertest.Config{OneWay: 10 * time.Millisecond})
+				host := n.Host(peertest.Public)
+				port := netip.MustParseAddrPort("0.0.0.0:4000")
+				subject := host.Endpoint(&peer.Config{ListenAddr: port, Addresses: everybody(policy)})
+				socket, mine := netip.AddrPortFrom(host.Addr(), 4000), netip.MustParseAddrPort("5.200.0.1:4000")
+				settle(t)
+
+				mux := icex.NewMux(
+					func(b []byte, to netip.AddrPort) error {
+						n.Inject(peertest.Packet{From: mine, To: to, Payload: b})
+						return nil
+					},
+					func() []netip.AddrPort { return []netip.AddrPort{mine} },
+				)
+				agent, err := icex.NewAgent(&icex.Config{Mux: mux, Controlling: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer agent.Close()
+				answered := 0 // by the network's goroutine, read once it is quiet
+				n.Tap(func(p peertest.Packet) peertest.Verdict {
+					if p.To == mine {
+						answered++
+						mux.HandleSTUN(p.Payload, p.From)
+					}
+					return peertest.Pass
+				})
+				s := newStranger(t, n)
+				s.ufrag, s.pwd = agent.Credentials()
+				s.offer(t, subject.ID(), 1, nil)
+				answer := s.answer(t)
+				if err := agent.AddRemote(socket, "host"); err != nil {
+					t.Fatal(err)
+				}
+				if err := agent.Start(answer.Ufrag, answer.Pwd); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(5 * time.Second)
+				synctest.Wait()
+				if hidden := policy != peer.Direct; hidden != (answered == 0) {
+					t.Errorf("%d answers to checks, want some: %v", answered, !hidden)
+				}
+			})
+		})
+	}
+}
+
 // wantPrivate fails if the peer was told of more than addresses inside the network, or was sent something.
 func (c *curious) wantPrivate(t *testing.T) {
 	t.Helper()
@@ -355,7 +433,7 @@ func (c *curious) wantPrivate(t *testing.T) {
 // Somebody who dials an address of this host and has yet to say who it is gets the answer that strangers get: none, or
 // the address would be confirmed to whoever guesses it. So does a peer that may not be shown the address.
 func TestPolicyClosesTheGate(t *testing.T) {
-	dial := func(t *testing.T, policy func(friend peer.ID) func(peer.ID) peer.AddressPolicy) (packets int, err error) {
+	dial := func(t *testing.T, policy func(friend peer.ID) func(peer.ID) peer.AddressPolicy) (packets, answers int, err error) {
 		n := peertest.New(t, &peertest.Config{OneWay: 10 * time.Millisecond})
 		host := n.Host(peertest.Public)
 		c := newCurious(n, host)
@@ -372,18 +450,18 @@ func TestPolicyClosesTheGate(t *testing.T) {
 		for _, k := range c.sources {
 			packets += k
 		}
-		return packets, err
+		return packets, c.answers, err
 	}
 	bubble(t, func(t *testing.T) {
-		if k, err := dial(t, func(peer.ID) func(peer.ID) peer.AddressPolicy { return everybody(peer.Direct) }); err != nil || k == 0 {
-			t.Errorf("direct: %d packets, %v; want a session", k, err)
+		if k, n, err := dial(t, func(peer.ID) func(peer.ID) peer.AddressPolicy { return everybody(peer.Direct) }); err != nil || n == 0 {
+			t.Errorf("direct: %d packets, %d of them answers, %v; want a session", k, n, err)
 		}
 		for _, p := range []peer.AddressPolicy{peer.DirectAfterAccept, peer.RelayOnly, peer.LANOnly, -1} {
-			if k, err := dial(t, func(peer.ID) func(peer.ID) peer.AddressPolicy { return everybody(p) }); err == nil || k > 0 {
+			if k, _, err := dial(t, func(peer.ID) func(peer.ID) peer.AddressPolicy { return everybody(p) }); err == nil || k > 0 {
 				t.Errorf("%v: %d packets, %v; want no answer", p, k, err)
 			}
 		}
-		k, err := dial(t, func(friend peer.ID) func(peer.ID) peer.AddressPolicy {
+		k, answers, err := dial(t, func(friend peer.ID) func(peer.ID) peer.AddressPolicy {
 			return func(id peer.ID) peer.AddressPolicy {
 				if id == friend {
 					return peer.RelayOnly
@@ -391,8 +469,8 @@ func TestPolicyClosesTheGate(t *testing.T) {
 				return peer.Direct
 			}
 		})
-		if err == nil || k > 20 { // cookies, which it could have as a stranger
-			t.Errorf("a peer to be hidden from, where strangers are answered: %d packets, %v; want no session", k, err)
+		if err == nil || k == 0 || answers > 0 { // cookies it gets, as it would under another name
+			t.Errorf("a peer to be hidden from, where strangers get cookies: %d packets, %d of them answers, %v; want cookies only", k, answers, err)
 		}
 	})
 }

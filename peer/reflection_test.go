@@ -27,6 +27,8 @@ type stranger struct {
 	key      ed25519.PrivateKey
 	signaler signaling.Signaler
 	identity *dtlsx.Identity
+
+	ufrag, pwd string
 }
 
 func newStranger(t *testing.T, n *peertest.Network) *stranger {
@@ -36,7 +38,7 @@ func newStranger(t *testing.T, n *peertest.Network) *stranger {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stranger{key, n.Hub().Join(signaling.IDFromKey(key)), identity}
+	s := &stranger{key, n.Hub().Join(signaling.IDFromKey(key)), identity, "abcdefgh", "abcdefghabcdefghabcdefgh"}
 	t.Cleanup(func() { _ = s.signaler.Close() })
 	return s
 }
@@ -50,7 +52,7 @@ func (s *stranger) offer(t *testing.T, to peer.ID, attempt byte, candidates []si
 	}
 	payload, err := signaling.Seal(s.key, to, &signaling.Message{
 		Kind: signaling.KindOffer, Attempt: [16]byte{1, attempt}, Session: 77, Instance: [16]byte{2},
-		Ufrag: "abcdefgh", Pwd: "abcdefghabcdefghabcdefgh", Fingerprint: s.identity.Fingerprint(),
+		Ufrag: s.ufrag, Pwd: s.pwd, Fingerprint: s.identity.Fingerprint(),
 		KEM: kem.EncapsulationKey().Bytes(), Suites: []string{"aes128gcm", "chacha20poly1305"}, Candidates: candidates,
 	})
 	if err != nil {
