@@ -7,10 +7,12 @@ import (
 	"context"
 	"crypto/ed25519"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/flow"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
+	"github.com/seed-98f0d4c2/runnel/signaling"
 )
 
 // ProveWith makes endpoints of c sign their proofs of identity with another key.
@@ -70,6 +72,18 @@ func Conditioned(e *Endpoint, b []byte) bool {
 	}
 	return c.take(sending, b, len(b), netip.AddrPort{}, wire.NotECT)
 }
+
+// Known returns where the peer has said that it may be reached, or nil if the session has ended.
+func (s *Session) Known() []signaling.Candidate {
+	c := make(chan []signaling.Candidate, 1)
+	if !s.post(func(time.Time) { c <- slices.Clone(s.paths.remote) }) {
+		return nil
+	}
+	return <-c
+}
+
+// NetworkChanged has e believe that its network has changed.
+func (e *Endpoint) NetworkChanged() { e.networkChanged("a test says so") }
 
 // Queued returns how many bytes of memory hold packets for the sessions of s's endpoint.
 func (s *Session) Queued() int64 { return s.e.queued.Load() }

@@ -98,7 +98,7 @@ func (s *Session) permits(k mobility.Key) bool {
 	case Direct:
 		return true
 	case LANOnly:
-		return k.Via == 0 && onLAN(s.lan, k.Remote.Addr())
+		return k.Via == 0 && onLAN(s.lanNets(), k.Remote.Addr())
 	default:
 		return k.Via > 0
 	}
@@ -110,7 +110,7 @@ func (s *Session) tells(kind string, a netip.AddrPort) bool {
 	case Direct:
 		return true
 	case LANOnly:
-		return kind == signaling.CandidateHost && onLAN(s.lan, a.Addr())
+		return kind == signaling.CandidateHost && onLAN(s.lanNets(), a.Addr())
 	default:
 		return kind == signaling.CandidateRelay
 	}
@@ -122,7 +122,7 @@ func (s *Session) pathPolicy() mobility.Policy {
 	switch s.addresses {
 	case Direct:
 	case LANOnly:
-		lan := s.lan
+		lan := s.lanNets()
 		p.Allowed = func(k mobility.Key) bool { return k.Via == 0 && onLAN(lan, k.Remote.Addr()) }
 	default:
 		p.RelayOnly = true
@@ -143,15 +143,30 @@ func (s *Session) admitChecks() func(netip.AddrPort) bool {
 	if s.addresses != LANOnly {
 		return nil
 	}
-	lan := s.lan
-	return func(from netip.AddrPort) bool { return onLAN(lan, from.Addr()) }
+	return func(remote netip.AddrPort) bool { return onLAN(s.lanNets(), remote.Addr()) }
 }
 
 // learnLAN finds out which networks this host is on, for a session that uses no others.
 func (s *Session) learnLAN() {
 	if s.addresses == LANOnly {
-		s.lan = s.e.localNets()
+		nets := s.e.localNets()
+		s.lan.Store(&nets)
 	}
+}
+
+// relearnLAN does so when the host may be on others.
+func (s *Session) relearnLAN(now time.Time) {
+	s.learnLAN()
+	if s.addresses == LANOnly && s.mob != nil {
+		s.mob.SetPolicy(now, s.pathPolicy())
+	}
+}
+
+func (s *Session) lanNets() []netip.Prefix {
+	if nets := s.lan.Load(); nets != nil {
+		return *nets
+	}
+	return nil
 }
 
 // localNets lists the networks of private addresses that this host is on.

@@ -8,6 +8,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -106,20 +107,22 @@ func (c *curious) forget() {
 func (c *curious) wantNothing(t *testing.T, sessions ...*peer.Session) {
 	t.Helper()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, a := range c.told {
-		if a.Kind != signaling.CandidateRelay || c.secret(a.Addr.Addr()) {
-			t.Errorf("the peer was told of %v %v, want relayed addresses only", a.Kind, a.Addr)
-		}
-	}
 	for to, n := range c.sources {
 		t.Errorf("%d packets left the host for %v, want none but to its relay", n, to)
 	}
+	told := slices.Clone(c.told)
+	c.mu.Unlock()
 	for _, s := range sessions {
+		told = append(told, s.Known()...)
 		for _, p := range s.Stats().Paths {
 			if c.secret(p.Remote.Addr()) {
 				t.Errorf("the peer has a path to %v", p.Remote)
 			}
+		}
+	}
+	for _, a := range told {
+		if a.Kind != signaling.CandidateRelay || c.secret(a.Addr.Addr()) {
+			t.Errorf("the peer was told of %v %v, want relayed addresses only", a.Kind, a.Addr)
 		}
 	}
 }
@@ -162,6 +165,8 @@ func TestPolicyHidesAddresses(t *testing.T) {
 
 					host.Rebind()
 					far.Rebind()
+					subject.NetworkChanged()
+					other.NetworkChanged()
 					time.Sleep(5 * time.Second)
 					talk(t, a, "both networks changed")
 					c.wantNothing(t, b)
@@ -235,6 +240,8 @@ func TestAllowDirect(t *testing.T) {
 	}{
 		{"dials", peer.Direct, 3 * time.Second, true},
 		{"is dialled", peer.Direct, 3 * time.Second, false},
+		{"dials, rings for long", peer.Direct, time.Minute, true},
+		{"is dialled, rings for long", peer.Direct, time.Minute, false},
 		{"dials, both sides allow", peer.DirectAfterAccept, 3 * time.Second, true},
 		{"is dialled, both sides allow", peer.DirectAfterAccept, 3 * time.Second, false},
 	} {
@@ -322,6 +329,16 @@ func TestLANOnly(t *testing.T) {
 				for _, p := range append(a.Stats().Paths, b.Stats().Paths...) {
 					if !p.Remote.Addr().IsPrivate() {
 						t.Errorf("a path leads to %v, want none outside the network", p.Remote)
+					}
+				}
+				for _, e := range []*peer.Endpoint{subject, here} {
+					e.NetworkChanged()
+				}
+				time.Sleep(5 * time.Second)
+				talk(t, a, "the network changed")
+				for _, k := range b.Known() {
+					if !k.Addr.Addr().IsPrivate() {
+						t.Errorf("the peer was told of %v inside the session, want private addresses only", k)
 					}
 				}
 				near.wantPrivate(t)

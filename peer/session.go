@@ -90,7 +90,7 @@ type Session struct {
 	mob       *mobility.Machine
 	paths     remotePaths
 	addresses AddressPolicy
-	lan       []netip.Prefix // with LANOnly: the networks this host is on
+	lan       atomic.Pointer[[]netip.Prefix] // with LANOnly: the networks this host is on; anyone may read it
 	moves     announcer
 	attempt   attemptID // that established it
 	acked     uint64    // packets of which mob knows that they arrived

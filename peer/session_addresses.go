@@ -44,6 +44,7 @@ func (a *announcer) next() time.Time { return earliest(a.again, a.signalAt) }
 // localChanged is called when the ground has moved: the addresses of this host have changed, or it has slept, or the
 // network is back.
 func (s *Session) localChanged(now time.Time, why string) {
+	s.relearnLAN(now)
 	if s.mob != nil && s.phase <= phaseClosing {
 		s.mob.HandleLocalChange(now, why)
 	}
@@ -58,7 +59,7 @@ func (s *Session) localChanged(now time.Time, why string) {
 // then it is told by all of them, again if need be, and by signaling.
 func (s *Session) announce(now time.Time, urgent bool) {
 	a := &s.moves
-	list := s.e.localCandidates()
+	list := s.e.localCandidates(s.tells)
 	same := sameCandidates(list, a.told)
 	if urgent {
 		a.movedAt = now

@@ -28,6 +28,9 @@ const maxPermitted = 3
 
 // permitRemote lets the peer's addresses in at our relays, and none that it no longer has.
 func (s *Session) permitRemote() {
+	if s.addresses == LANOnly {
+		return // the peer is not reached through a relay
+	}
 	var want []netip.Addr
 	add := func(ip netip.Addr) {
 		if ip.Is4() && !slices.Contains(want, ip) && len(want) < maxPermitted && (len(want) == 0 || !ip.IsPrivate()) {

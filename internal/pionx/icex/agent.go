@@ -47,9 +47,9 @@ type Config struct {
 	// Controlling is the side that nominates: the one that made the offer. If both sides are, or neither, they
 	// find out and one changes its mind (RFC 8445 §7.3.1.1).
 	Controlling bool
-	// Admit says from where checks are taken; others are dropped without an answer. It is called from any goroutine and
-	// must not block. If nil, from everywhere.
-	Admit func(from netip.AddrPort) bool
+	// Admit says with whom checks are exchanged; with others nothing is, not even an answer. It is called from any
+	// goroutine and must not block. If nil, with everybody.
+	Admit func(remote netip.AddrPort) bool
 	// Log gets what the library logs, at debug level and sampled. Nil discards.
 	Log *slog.Logger
 	// OnCheck is called for connectivity checks that prove to come from the peer, by knowing our password. Those

@@ -77,6 +77,9 @@ func (c *conn) WriteTo(b []byte, to net.Addr) (int, error) {
 		return 0, net.ErrClosed
 	default:
 	}
+	if admit := c.agent.cfg.Admit; admit != nil && !admit(dst) {
+		return len(b), nil
+	}
 	m := c.agent.cfg.Mux
 	if stunx.IsRequest(b) {
 		m.sent(b, c, dst)
