@@ -24,6 +24,7 @@ type lab struct {
 	a, b *end
 
 	loss    float64
+	slow    func(from, to netip.AddrPort) time.Duration // added to the delay; nil: nothing
 	blocked func(from, to netip.AddrPort) bool // nil: nothing is
 	packets int                                // sent so far, by both
 	log     []string
@@ -37,6 +38,14 @@ type end struct {
 	socket   netip.AddrPort // as the world sees it
 	relay    netip.AddrPort // of its allocation; invalid: none
 	open     map[[2]netip.AddrPort]bool
+	cone     bool // its NAT filters nothing
+	down     bool // detached
+	sent     int
+	lastOut  time.Time // when it last sent by its current path, and the longest it did not
+	quiet    time.Duration
+	stalls   bool // its driver has loss detection
+	revived  int
+	degraded int
 	peer     *end
 	pn       int
 	largest  int
@@ -49,6 +58,8 @@ type end struct {
 
 type packet struct {
 	pn                      int
+	answers                 time.Time // of an ack: when what it acknowledges was sent
+	at                      time.Time
 	data, ping, ack         bool
 	isChallenge, isResponse bool
 	path                    [8]byte
@@ -162,6 +173,11 @@ func (e *end) drain() {
 		case Switch:
 			e.switches++
 			e.lab.log = append(e.lab.log, fmt.Sprintf("%8v %s: %s", e.lab.now.Sub(epoch), e.name, a.Why))
+		case Alive:
+			e.revived++
+			e.lab.log = append(e.lab.log, fmt.Sprintf("%8v %s: alive: %s", e.lab.now.Sub(epoch), e.name, a.Why))
+		case Degraded:
+			e.degraded++
 		case Dead:
 			e.deads++
 			e.lab.log = append(e.lab.log, fmt.Sprintf("%8v %s: dead: %s", e.lab.now.Sub(epoch), e.name, a.Why))
@@ -179,9 +195,14 @@ func (e *end) send(k Key, p packet) {
 		return
 	}
 	e.m.HandleSent(l.now, k, p.size)
-	p.pn = e.pn
+	p.pn, p.at = e.pn, l.now
 	e.pn++
 	l.packets++
+	e.sent++
+	if k == e.m.Current().Key {
+		e.quiet = max(e.quiet, l.now.Sub(e.lastOut))
+		e.lastOut = l.now
+	}
 	src, delay := e.socket, 20*time.Millisecond
 	if k.Via != 0 {
 		src = e.relay
@@ -192,15 +213,21 @@ func (e *end) send(k Key, p packet) {
 	if k.Via == 0 {
 		e.open[[2]netip.AddrPort{src, k.Remote}] = true
 	}
-	if l.rng.Float64() < l.loss || l.blocked != nil && l.blocked(src, k.Remote) {
+	if l.slow != nil {
+		delay += l.slow(src, k.Remote)
+	}
+	if l.rng.Float64() < l.loss || e.down || l.blocked != nil && l.blocked(src, k.Remote) {
 		return
 	}
 	l.after(delay, func() {
 		d := e.peer
+		if d.down {
+			return
+		}
 		switch {
 		case k.Remote == d.relay:
 			d.receive(Key{1, src}, p)
-		case k.Remote == d.socket && (k.Via != 0 || d.open[[2]netip.AddrPort{d.socket, src}]):
+		case k.Remote == d.socket && (k.Via != 0 || d.cone || d.open[[2]netip.AddrPort{d.socket, src}]):
 			d.receive(Key{0, src}, p) // a relay gets through only where it has been talked to, which it always has
 		}
 	})
@@ -224,7 +251,7 @@ func (e *end) receive(k Key, p packet) {
 		e.gap = max(e.gap, now.Sub(e.lastData))
 		e.lastData = now
 	}
-	if !p.ack {
+	if p.data || p.ping {
 		e.lab.after(5*time.Millisecond, func() { e.send(e.m.Current().Key, packet{ack: true, size: 40}) })
 	}
 }

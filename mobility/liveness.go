@@ -141,6 +141,7 @@ func (m *Machine) failed(now time.Time) {
 	m.tooQuiet(now, m.quiet.testing)
 	p.unprove()
 	p.probe = probe{}
+	p.loss = 0 // being dead is no quality
 	if m.ground {
 		return // it is not to blame
 	}
@@ -169,7 +170,7 @@ func (m *Machine) dead(now time.Time, why string) {
 // revive ends an outage because the current path answers again.
 func (m *Machine) revive(now time.Time) {
 	why := "the " + m.cur.String() + " answers again"
-	m.outage = false
+	m.outage, m.outageFrom = false, now
 	m.note(now, Revived, m.cur.Candidate, why)
 	m.push(Action{Op: Alive, Path: m.cur.snapshot(true), Why: why})
 	m.challengeAll(now)

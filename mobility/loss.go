@@ -17,13 +17,14 @@ const (
 )
 
 // HandleLosses says what has become of packets sent by the current path since the last call: so many were acknowledged,
-// so many declared lost. Both numbers are what has been added, not totals.
+// so many declared lost. Both numbers are what has been added, not totals. What is said while no path answers, or
+// within a second after a switch, is ignored.
 func (m *Machine) HandleLosses(now time.Time, acked, lost uint64) {
 	n := acked + lost
-	if n == 0 || n < acked {
-		return
-	}
 	p := m.cur
+	if n == 0 || n < acked || m.outage || p.probe.why == tryVerify || now.Sub(latest(m.switchedAt, m.outageFrom)) < time.Second {
+		return // what is lost while a path is dead, or was sent by another, says nothing about this one
+	}
 	share := float64(n) / (float64(n) + lossMemory)
 	p.loss += (float64(lost)/float64(n) - p.loss) * share
 	m.degraded(now)

@@ -89,6 +89,7 @@ func New(now time.Time, first Candidate, c *Config) *Machine {
 		m.start(now, p, tryCandidate)
 	}
 	m.keepaliveWait = m.nextKeepalive()
+	p.standbyAt = now.Add(m.standbyWait(now, p))
 	return m
 }
 
@@ -160,6 +161,9 @@ func (m *Machine) NextTimeout() time.Time {
 			at(p.standbyAt)
 		}
 	}
+	if m.measures() {
+		at(m.cur.standbyAt)
+	}
 	return next
 }
 
@@ -194,6 +198,12 @@ func (m *Machine) HandleTimeout(now time.Time) {
 				m.start(now, p, tryStandby)
 				again = true
 			}
+		}
+	}
+	if m.measures() && due(now, m.cur.standbyAt) {
+		m.cur.standbyAt = now.Add(m.standbyWait(now, m.cur))
+		if !m.idle(now) {
+			m.start(now, m.cur, tryMeasure)
 		}
 	}
 	if due(now, m.keepaliveAt()) {

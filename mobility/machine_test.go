@@ -107,7 +107,7 @@ func TestRelayOnly(t *testing.T) {
 }
 
 func TestCandidateGivesUp(t *testing.T) {
-	r := newRig(t, relayed("198.51.100.1:1"), Policy{})
+	r := newRigWith(t, relayed("198.51.100.1:1"), &Config{Standby: -1})
 	c := direct("192.0.2.1:1")
 	r.m.HandleCandidate(r.now, c)
 	var gaps []time.Duration

@@ -37,6 +37,7 @@ var purposes = [...]struct {
 // A probe is a series of challenges by one path. The zero value is none.
 type probe struct {
 	why     purpose
+	from    time.Time     // when it began
 	tries   int           // challenges so far
 	expired int           // of them, how many had their time
 	next    time.Time     // when the next challenge is due
@@ -58,7 +59,7 @@ func (m *Machine) start(now time.Time, p *path, why purpose) {
 	if rtt == 0 || why == tryVerify || why == tryOutage {
 		rtt = unknownRTT // what it was says little about what it is
 	}
-	p.probe = probe{why: why, next: now, wait: min(max(2*rtt, probeMin), probeMax/2)}
+	p.probe = probe{why: why, from: now, next: now, wait: min(max(2*rtt, probeMin), probeMax/2)}
 	if p.vouched || p.proven {
 		// The peer named this address, or has answered from it: these challenges need not be earned.
 		p.topUp(purposes[why].tries * challengeSize)
@@ -98,9 +99,6 @@ func (m *Machine) pump(now time.Time, p *path) {
 	why := p.probe.why
 	if p.probe.tries > p.probe.expired {
 		p.probe.expired = p.probe.tries
-		if p.valid && (why == tryStandby || why == tryMeasure) {
-			p.lose(true)
-		}
 	}
 	endless := why == tryVerify || why == tryOutage && m.outage // the verdict ends them, or an answer
 	if p.probe.tries >= purposes[why].tries && !endless {
@@ -194,6 +192,7 @@ func (m *Machine) giveUp(now time.Time, p *path) {
 		m.reconsider(now)
 	}
 	if why == tryMeasure || p == m.cur {
+		p.lose(true)
 		return
 	}
 	if p.valid || why == tryCandidate || why == tryFollow {

@@ -18,14 +18,16 @@ func (m *Machine) HandleResponse(now time.Time, _ Key, data [8]byte) {
 	if p == m.cur && m.ground && p.probe.why == tryVerify && asked.Before(m.lastVerify) {
 		return // it was asked before the ground moved
 	}
-	if !p.valid {
+	why := p.probe.why
+	switch {
+	case !p.valid:
 		m.note(now, Proven, p.Candidate, "it answered")
+	case why == tryStandby || why == tryMeasure: // other challenges find out whether it is dead, which is no quality
+		p.settle(asked)
 	}
 	p.proven, p.valid = true, true
 	p.lastAnswer, p.lastAsked = now, asked
 	p.misses = 0
-	p.lose(false)
-	why := p.probe.why
 	p.probe = probe{}
 	p.challenges = [keptChallenges]challenge{}
 	p.waiting = time.Time{}
@@ -65,6 +67,17 @@ func (m *Machine) HandleResponse(now time.Time, _ Key, data [8]byte) {
 	}
 	m.reconsider(now)
 	m.degraded(now)
+}
+
+// settle takes into the loss of p that a challenge sent at asked has been answered, and older ones of the same probe
+// have not.
+func (p *path) settle(asked time.Time) {
+	for _, c := range p.challenges {
+		if !c.at.Before(p.probe.from) && c.at.Before(asked) {
+			p.lose(true)
+		}
+	}
+	p.lose(false)
 }
 
 // answer finds the path whose challenge had this data, and when that was sent, and measures its round-trip time.

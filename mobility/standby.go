@@ -29,12 +29,18 @@ func (m *Machine) traffic(now time.Time, size int) {
 	begins := m.idle(now)
 	m.busyAt = now
 	if begins {
+		m.cur.standbyAt = now
 		for _, p := range m.standbys() {
 			if p != nil && p.probe.why == idle && now.Sub(p.lastAnswer) > m.c.standby() {
 				p.standbyAt = latest(now, p.heldUntil)
 			}
 		}
 	}
+}
+
+// measures reports whether the current path is to be measured at cur.standbyAt, unless the session is idle.
+func (m *Machine) measures() bool {
+	return m.c.standby() > 0 && !m.outage && m.cur.valid && m.cur.probe.why == idle
 }
 
 // idle reports whether no data has flowed lately.
