@@ -59,7 +59,7 @@ func (m *Machine) HandleCandidates(now time.Time, list []Candidate) {
 			if max(c.Kind, c.Key.Kind()) != kind {
 				continue
 			}
-			if p := m.lookup(c.Key); p != nil && p.vouched && p.probe.why == idle && now.Sub(p.lastChallenge) < renameEvery {
+			if p := m.lookup(c.Key); p != nil && p.vouched && now.Sub(p.lastChallenge) < renameEvery {
 				continue
 			}
 			m.HandleCandidate(now, c)

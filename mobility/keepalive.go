@@ -106,8 +106,8 @@ func (m *Machine) survived(now time.Time, silence time.Duration) {
 func (m *Machine) tooQuiet(now time.Time, silence time.Duration) {
 	q := &m.quiet
 	q.testing = 0
-	if !m.c.Policy.Battery || silence < m.c.keepalive() {
-		return
+	if !m.c.Policy.Battery || silence < m.c.keepalive()*5/4 {
+		return // what an ordinary session does as well is not to blame
 	}
 	q.ceiling = max(silence*2/3, m.c.keepalive())
 	q.lowered = now

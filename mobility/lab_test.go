@@ -23,6 +23,7 @@ type lab struct {
 	seq  int
 	a, b *end
 
+	natLife time.Duration // after which the NATs forget; zero: never
 	loss    float64
 	slow    func(from, to netip.AddrPort) time.Duration // added to the delay; nil: nothing
 	blocked func(from, to netip.AddrPort) bool // nil: nothing is
@@ -37,7 +38,9 @@ type end struct {
 	m        *Machine
 	socket   netip.AddrPort // as the world sees it
 	relay    netip.AddrPort // of its allocation; invalid: none
-	open     map[[2]netip.AddrPort]bool
+	open     map[[2]netip.AddrPort]time.Time // since when it last sent there
+	mapped   time.Time // when its socket last sent
+	rebinds  int
 	cone     bool // its NAT filters nothing
 	down     bool // detached
 	sent     int
@@ -91,7 +94,7 @@ var labRelay = addr("198.51.100.1:40000")
 func newLab(t *testing.T, seed uint64) *lab {
 	l := &lab{t: t, now: epoch, rng: rand.New(rand.NewPCG(seed, 7))}
 	mk := func(name, socket string) *end {
-		return &end{lab: l, name: name, socket: addr(socket), open: map[[2]netip.AddrPort]bool{}, largest: -1, lastData: epoch}
+		return &end{lab: l, name: name, socket: addr(socket), open: map[[2]netip.AddrPort]time.Time{}, largest: -1, lastData: epoch}
 	}
 	l.a, l.b = mk("A", "192.0.2.1:1"), mk("B", "203.0.113.1:1")
 	l.a.peer, l.b.peer = l.b, l.a
@@ -211,7 +214,13 @@ func (e *end) send(k Key, p packet) {
 		delay = 60 * time.Millisecond
 	}
 	if k.Via == 0 {
-		e.open[[2]netip.AddrPort{src, k.Remote}] = true
+		if life := l.natLife; life > 0 && l.now.Sub(e.mapped) > life && !e.mapped.IsZero() {
+			e.socket = netip.AddrPortFrom(e.socket.Addr(), e.socket.Port()+1) // forgotten: a new mapping
+			src = e.socket
+			e.rebinds++
+		}
+		e.mapped = l.now
+		e.open[[2]netip.AddrPort{src, k.Remote}] = l.now
 	}
 	if l.slow != nil {
 		delay += l.slow(src, k.Remote)
@@ -227,10 +236,17 @@ func (e *end) send(k Key, p packet) {
 		switch {
 		case k.Remote == d.relay:
 			d.receive(Key{1, src}, p)
-		case k.Remote == d.socket && (k.Via != 0 || d.cone || d.open[[2]netip.AddrPort{d.socket, src}]):
+		case k.Remote == d.socket && (k.Via != 0 || d.lets(src)):
 			d.receive(Key{0, src}, p) // a relay gets through only where it has been talked to, which it always has
 		}
 	})
+}
+
+// lets reports whether the NAT of e lets a packet in.
+func (e *end) lets(src netip.AddrPort) bool {
+	at, ok := e.open[[2]netip.AddrPort{e.socket, src}]
+	fresh := e.lab.natLife == 0 || e.lab.now.Sub(at) <= e.lab.natLife
+	return e.cone || ok && fresh
 }
 
 func (e *end) receive(k Key, p packet) {

@@ -28,16 +28,22 @@ func (m *Machine) HandleLocalChange(now time.Time, why string) {
 	}
 }
 
+// raceMost is how many paths are challenged at once when the current one is in doubt. Half of the burst is left for what
+// comes next.
+const raceMost = probeBurst / 2
+
 // groundAnew is when a verification begins anew if the ground moves again.
 const groundAnew = patienceMin
 
 // challengeAll challenges everything known at once: the current path, then direct paths that have answered once,
 // relayed ones that have, and the rest.
 func (m *Machine) challengeAll(now time.Time) {
+	left := raceMost
 	for class := range 4 {
 		for _, p := range m.paths {
-			if m.raceClass(p) == class {
+			if m.raceClass(p) == class && (left > 0 || m.outage) {
 				m.race(now, p)
+				left--
 			}
 		}
 	}

@@ -167,13 +167,13 @@ func (m *Machine) challenge(now time.Time, p *path) {
 }
 
 // allowProbe takes one challenge from the rate all paths share. It returns now if there was one, else when there
-// will be. The last few of a burst are for the current path.
+// will be. The last few of a burst are for the current path, and for where the peer has moved.
 func (m *Machine) allowProbe(now time.Time, p *path) time.Time {
 	if m.budget.Before(now) {
 		m.budget = now
 	}
 	burst := time.Duration(probeBurst)
-	if p != m.cur {
+	if p != m.cur && p.probe.why != tryFollow {
 		burst -= probeReserve
 	}
 	if at := m.budget.Add(-(burst - 1) * probeEvery); at.After(now) {

@@ -68,7 +68,7 @@ func TestLabRebind(t *testing.T) {
 					l.resetGaps()
 					// A's NAT forgets it. B's NAT lets the new address in, as if it filtered nothing.
 					l.a.socket = addr("192.0.2.1:2")
-					l.b.open[[2]netip.AddrPort{l.b.socket, l.a.socket}] = true
+					l.b.open[[2]netip.AddrPort{l.b.socket, l.a.socket}] = l.now
 					start := l.now
 					for l.b.m.Current().Remote != l.a.socket {
 						l.run(ms1)
