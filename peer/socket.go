@@ -6,7 +6,6 @@ package peer
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/netip"
 	"slices"
 
@@ -17,7 +16,7 @@ import (
 
 // A socket is one UDP socket of an endpoint; there is one for each address family.
 type socket struct {
-	conn *udp.Conn
+	conn *lasting
 	v6   bool
 }
 
@@ -27,12 +26,12 @@ func openSockets(ctx context.Context, cfg *Config) ([]*socket, error) {
 	var socks []*socket
 	var errs []error
 	open := func(network string, addr netip.AddrPort, v6 bool) {
-		pc, err := cfg.Network.ListenPacket(ctx, network, addr)
+		conn, err := newLasting(ctx, cfg.openSocket, network, addr)
 		if err != nil {
 			errs = append(errs, err)
 			return
 		}
-		socks = append(socks, &socket{conn: udp.New(pc), v6: v6})
+		socks = append(socks, &socket{conn: conn, v6: v6})
 	}
 	switch {
 	case want.Addr().IsValid() && want.Addr().Unmap().Is4():
@@ -51,6 +50,14 @@ func openSockets(ctx context.Context, cfg *Config) ([]*socket, error) {
 		return nil, errors.Join(errs...)
 	}
 	return socks, nil
+}
+
+func (c *Config) openSocket(ctx context.Context, network string, addr netip.AddrPort) (*udp.Conn, error) {
+	pc, err := c.Network.ListenPacket(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return udp.New(pc), nil
 }
 
 // socketFor returns the socket that reaches addr, or nil.
@@ -103,21 +110,20 @@ func (e *Endpoint) writeBatch(via int32, b []byte, segment int, to netip.AddrPor
 	return sent, err
 }
 
-// readLoop owns reading from s until it is closed.
+// readLoop owns reading from s until the endpoint is closed.
 func (e *Endpoint) readLoop(s *socket) {
 	buf := udp.GetBuffer(udp.MaxBatch)
 	defer func() { buf.Release() }()
+	health := nurse{e: e, s: s}
 	for {
 		r, err := s.conn.ReadBatch(buf.Bytes())
 		if err != nil {
-			if isClosed(err) || !udp.Temporary(err) {
-				if e.ctx.Err() == nil {
-					e.log.Error("socket failed", slog.Any("err", err))
-				}
+			if !health.failed(err) {
 				return
 			}
 			continue
 		}
+		health.well()
 		if e.cond.take(receiving, buf.Bytes()[:r.N], r.Segment, r.From, r.ECN) {
 			continue
 		}

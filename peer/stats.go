@@ -59,6 +59,8 @@ type EndpointStats struct {
 	Calls        int    // of peers, being handled or waiting for a handler
 	CallsRefused uint64 // calls of peers for which there was no room; see Config.MaxQueuedCalls
 
+	SocketsReopened uint64 // times that the system took a socket away and another one took its place
+
 	// What arrived and went no further, and why. Strangers can make all of these grow.
 	UnknownClass  uint64 // datagrams of a protocol that is not spoken here
 	BadSTUN       uint64 // STUN messages that are not exactly as they should be
@@ -76,6 +78,9 @@ func (e *Endpoint) Stats() EndpointStats {
 	st := EndpointStats{Sessions: len(e.sessions), Establishing: e.inbound, Waiting: len(e.accepts)}
 	e.mu.Unlock()
 	st.Calls, st.CallsRefused = e.calls.stats()
+	for _, s := range e.socks {
+		st.SocketsReopened += s.conn.reopened.Load()
+	}
 	for r, n := range map[dropReason]*uint64{
 		dropUnknownClass: &st.UnknownClass,
 		dropBadSTUN:      &st.BadSTUN,

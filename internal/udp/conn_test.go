@@ -161,6 +161,9 @@ func TestTemporary(t *testing.T) {
 		{syscall.EBADF, false},
 		{errors.New("unknown"), false},
 		{refused, true},
+		{&net.OpError{Op: "read", Err: syscall.ECONNRESET}, true}, // Windows: WSAECONNRESET
+		{&net.OpError{Op: "write", Err: syscall.ENETUNREACH}, true},
+		{&net.OpError{Op: "write", Err: syscall.EHOSTUNREACH}, true},
 		{fmt.Errorf("wrapped: %w", refused), true},
 	} {
 		if got := Temporary(tt.err); got != tt.want {

@@ -18,3 +18,10 @@ func Temporary(err error) bool {
 	var no syscall.Errno
 	return errors.As(err, &no) && temporary(no)
 }
+
+// Dead reports whether the system says by err, of sending, that there is no socket any more. Mobile systems take sockets
+// away from an app that sleeps; the reader may not be told.
+func Dead(err error) bool {
+	var no syscall.Errno
+	return errors.As(err, &no) && dead(no)
+}

@@ -14,6 +14,8 @@ func noFamily(no syscall.Errno) bool {
 
 func temporary(no syscall.Errno) bool { return no.Temporary() }
 
+func dead(no syscall.Errno) bool { return no == syscall.EBADF }
+
 func tooLong(no syscall.Errno) bool { return no == syscall.EMSGSIZE }
 
 // unable reports whether the system refused what was asked of it besides sending, which here is nothing.

@@ -16,8 +16,17 @@ func noFamily(no syscall.Errno) bool {
 func temporary(no syscall.Errno) bool {
 	switch no {
 	case syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EHOSTUNREACH, syscall.EHOSTDOWN,
-		syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EMSGSIZE, syscall.EPROTO, syscall.ENOPROTOOPT,
+		syscall.ENETUNREACH, syscall.ENETDOWN, syscall.ENETRESET, syscall.ETIMEDOUT, syscall.EMSGSIZE, syscall.EPROTO, syscall.ENOPROTOOPT,
 		syscall.EINTR, syscall.EAGAIN, syscall.ENOBUFS, syscall.ENOMEM, syscall.EPERM:
+		return true
+	}
+	return false
+}
+
+// dead says so of what iOS and others answer when they have taken a socket away. None of it can come of a destination.
+func dead(no syscall.Errno) bool {
+	switch no {
+	case syscall.EBADF, syscall.ENOTSOCK, syscall.ENOTCONN, syscall.EPIPE, syscall.ESHUTDOWN:
 		return true
 	}
 	return false
