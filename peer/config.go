@@ -30,7 +30,7 @@ type Config struct {
 	Key ed25519.PrivateKey
 
 	// Signaler introduces this endpoint to its peers and advises it of STUN servers and relays. It must be
-	// registered under Key. If nil, peers are dialled by known addresses only. Listen takes it over:
+	// registered under Key. If nil, peers are dialled by known addresses or found by LAN only. Listen takes it over:
 	// [Endpoint.Close] closes it.
 	Signaler signaling.Signaler
 
@@ -69,6 +69,14 @@ type Config struct {
 	// Loopback lets this endpoint offer and use loopback addresses, for peers on one machine. Peers ignore them
 	// unless they are configured likewise.
 	Loopback bool
+
+	// LAN has peers on the local network found by multicast DNS: a dial asks there beside the rendezvous, or with none at
+	// all, and this endpoint answers those who ask for it. Whoever is on that network and knows this endpoint's ID learns
+	// its address there, before Authorize is asked; nobody else can tell whom a query or an answer is about, but that
+	// somebody looks for a peer can be seen. Hence it is off unless wanted. It does nothing with Policy.RelayOnly, or if
+	// Network is neither nil nor a [MulticastNetwork]. A peer that the rendezvous does not know is looked for 2 s longer
+	// before a dial fails with ErrNotFound.
+	LAN bool
 
 	// HandshakeTimeout bounds establishment. If zero, 15 s.
 	HandshakeTimeout time.Duration

@@ -19,8 +19,8 @@ type Target struct {
 	Addrs []netip.AddrPort
 }
 
-// Dial establishes a session with the peer named id, through the rendezvous, or returns the one that exists. It
-// returns when the peer has proven its identity. ctx bounds the wait; the session outlives it.
+// Dial establishes a session with the peer named id, through the rendezvous or on the local network ([Config].LAN), or
+// returns the one that exists. It returns when the peer has proven its identity. ctx bounds the wait; the session outlives it.
 //
 // If both peers dial at the same time there is still one session, and both calls return it. An error is a
 // [*DialError], except that ctx's own error is returned as it is.
@@ -72,7 +72,7 @@ func (e *Endpoint) connect(t Target, hold bool) (*Session, error) {
 	}
 	s := e.peers[t.ID]
 	if s == nil {
-		if e.cfg.Signaler == nil && len(t.Addrs) == 0 {
+		if e.cfg.Signaler == nil && len(t.Addrs) == 0 && e.lan == nil {
 			return nil, fail(ErrNoSignaler)
 		}
 		if len(e.sessions) >= e.cfg.MaxSessions {
@@ -82,7 +82,7 @@ func (e *Endpoint) connect(t Target, hold bool) (*Session, error) {
 		e.peers[t.ID] = s
 		e.sessions[s] = struct{}{}
 		var direct *directDial
-		if len(t.Addrs) > 0 {
+		if len(t.Addrs) > 0 || e.cfg.Signaler == nil {
 			direct = newDirectDial(t)
 		}
 		s.post(func(now time.Time) { s.startOffer(now, direct) })

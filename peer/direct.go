@@ -45,6 +45,7 @@ const (
 // A directDial is the dialler's half, owned by the session's loop. Each address is dialled on its own, so that one
 // that leads nowhere, or to somebody else, does not keep the others from being used.
 type directDial struct {
+	at     *setup // whose offer it carries
 	addrs  []netip.AddrPort
 	random [randomLen]byte
 	wait   time.Duration
@@ -60,7 +61,8 @@ func newDirectDial(t Target) *directDial {
 	return d
 }
 
-func (d *directDial) start(s *Session, now time.Time) {
+func (d *directDial) start(s *Session, at *setup, now time.Time) {
+	d.at = at
 	s.e.direct.expect(d.random, s)
 	d.send(s, now)
 }
@@ -78,7 +80,7 @@ func (d *directDial) send(s *Session, now time.Time) {
 			_ = s.e.writeDirect(first, a)
 		}
 	}
-	s.at.resendAt = now.Add(d.wait)
+	d.at.resendAt = now.Add(d.wait)
 	d.wait = min(2*d.wait, maxDirectWait)
 }
 
@@ -87,7 +89,7 @@ func (d *directDial) handleRetry(s *Session, cookie []byte, from netip.AddrPort)
 	if d.opens[from] != nil || !slices.Contains(d.addrs, from) {
 		return
 	}
-	d.opens[from] = append(append(newDirect(wire.FirstOpen, d.random), cookie...), s.at.payload...)
+	d.opens[from] = append(append(newDirect(wire.FirstOpen, d.random), cookie...), d.at.payload...)
 	_ = s.e.writeDirect(d.opens[from], from)
 }
 
@@ -156,8 +158,8 @@ func (g *gate) handle(b []byte, from netip.AddrPort) {
 		}
 		cookie := append([]byte(nil), rest...)
 		s.tell(func(time.Time) {
-			if s.at != nil && s.at.dial != nil && !s.at.haveSID {
-				s.at.dial.handleRetry(s, cookie, from)
+			if d := s.dialOf(random); d != nil && !d.at.haveSID {
+				d.handleRetry(s, cookie, from)
 			}
 		})
 	case wire.FirstOpen:
@@ -207,8 +209,15 @@ func (g *gate) handleAnswer(random [randomLen]byte, rest []byte, from netip.Addr
 		return
 	}
 	s.tell(func(now time.Time) {
-		if s.at == nil || s.at.dial == nil || s.at.dial.opens[from] == nil {
+		d := s.dialOf(random)
+		if d == nil || d.opens[from] == nil {
 			return // not from where we have asked
+		}
+		if d.at == s.nearby {
+			if s.phase != phaseSetup {
+				return
+			}
+			s.takeNearby()
 		}
 		switch m.Kind {
 		case signaling.KindAnswer:

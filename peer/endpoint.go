@@ -39,6 +39,7 @@ type Endpoint struct {
 	stun   *reflexive
 	ground ground
 	relays *relays
+	lan    *lan          // nil without Config.LAN
 	direct *gate         // answers peers that dial our address with no rendezvous
 	cond   *conditioned  // nil without Config.Conditioner
 	events *eventlog.Log // nil without Config.EventLog
@@ -127,6 +128,7 @@ func Listen(ctx context.Context, c *Config) (*Endpoint, error) {
 	if cfg.EventLog != nil {
 		e.events = eventlog.New(func(err error) { e.log.Warn("event log failed", slog.Any("err", err)) })
 	}
+	e.lan = newLAN(e)
 	for _, s := range e.socks {
 		e.wg.Go(func() { e.readLoop(s) })
 	}

@@ -39,3 +39,17 @@ type PrefixNetwork interface {
 	// LocalPrefixes lists the networks whose hosts are reached without a router.
 	LocalPrefixes() ([]netip.Prefix, error)
 }
+
+// A MulticastNetwork is a [Network] on which peers may be found by [Config].LAN, as is that of the operating system.
+type MulticastNetwork interface {
+	Network
+
+	// ListenMulticast opens a socket that gets what is sent to a group on the local network, on every interface that can
+	// do multicast, by others of the same host too. network is "udp4" or "udp6". The socket shares the group's port with
+	// those of other programs. ReadFrom must show no packet from beyond the local link; WriteTo with the group's address
+	// sends on every such interface. The socket need not follow changes of interfaces: it is closed and another opened.
+	// If it has a method LocalAddrs(from net.Addr) []netip.Addr, that says which addresses of this host are on the link
+	// of a sender; otherwise all of them are taken to be.
+	// An error that is errors.ErrUnsupported says that the network has no such address family, or no multicast.
+	ListenMulticast(ctx context.Context, network string, group netip.AddrPort) (net.PacketConn, error)
+}

@@ -75,6 +75,8 @@ type Session struct {
 	// Owned by the loop.
 	phase     phase
 	at        *setup // nil once the setup has served its purpose
+	nearby    *setup // a second try, at addresses found on the local network; nil most of the time
+	seek      seek
 	deadline  time.Time
 	stage     Stage
 	timeline  []Mark

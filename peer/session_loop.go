@@ -143,7 +143,7 @@ func (s *Session) forgetTrain(t *train) {
 
 // nextTimeout returns when the loop must run again at the latest.
 func (s *Session) nextTimeout() time.Time {
-	next := s.closeAt.next()
+	next := earliest(s.closeAt.next(), s.seekTimeout())
 	switch s.phase {
 	case phaseSetup:
 		next = earliest(next, s.deadline)
@@ -177,6 +177,9 @@ func (s *Session) muted() bool { return s.mob.Budget(s.mob.Current().Key) < s.mu
 
 func (s *Session) handleTimeouts(now time.Time) {
 	due := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
+	if due(s.seekTimeout()) {
+		s.handleSeekTimeout(now)
+	}
 	switch s.phase {
 	case phaseSetup:
 		if due(s.deadline) {
@@ -237,6 +240,7 @@ func (s *Session) timeoutError() error {
 // finish lets go of everything; the loop has ended.
 func (s *Session) finish() {
 	s.endSetup()
+	s.endSeek()
 	for i := range s.taken[s.takenNext:] {
 		s.forgetTrain(&s.taken[s.takenNext+i])
 	}

@@ -4,6 +4,7 @@
 package peer
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/seal"
@@ -35,16 +36,19 @@ func (s *Session) startOffer(now time.Time, dial *directDial) {
 	s.mark("offer", now)
 	if dial != nil {
 		at.dial = dial
-		dial.start(s, now)
+		dial.start(s, at, now)
+		s.startSeek(now)
 		return
 	}
 	at.resendAt = now.Add(offerResend)
 	s.signal(outgoing{at.payload, signaling.KindOffer})
+	s.startSeek(now)
 }
 
 // adopt makes at the session's setup, in place of the one before.
 func (s *Session) adopt(at *setup) {
 	s.dropSetup()
+	s.dropNearby()
 	s.forgetPaths() // the peer may be elsewhere now
 	if s.local != 0 {
 		s.e.routes.Delete(s.local)
@@ -82,6 +86,9 @@ func (s *Session) handleOffer(now time.Time, m *signaling.Message, direct *direc
 		// Glare: both have dialled. The offer of the smaller ID stands, and the peer, who applies the same rule,
 		// is answering ours.
 		s.e.wantedByPeer(s)
+		if direct != nil && s.e.lan != nil { // found us first: ours goes where it has come from
+			s.foundNearby(now, []netip.AddrPort{direct.to})
+		}
 	case s.phase == phaseSetup:
 		s.e.wantedByPeer(s)
 		s.startAnswer(now, m, direct)

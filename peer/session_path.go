@@ -148,6 +148,7 @@ func (s *Session) pollPaths(now time.Time) (ping bool) {
 			s.events.degraded(Degraded{Path: s.pathOf(a.Path), Why: a.Why})
 		case mobility.Dead:
 			s.stall(now, a)
+			s.startSeek(now)
 		case mobility.Alive:
 			s.mux.ResetPath(now, s.pathInfo(s.mob.Current())) // what it carries may have changed
 			s.resume(now)

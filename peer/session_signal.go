@@ -63,7 +63,7 @@ func (s *Session) signaled(now time.Time, m outgoing, err error) {
 	}
 	s.log.Debug("signaling failed", slog.String("kind", m.kind.String()), slog.Any("err", err))
 	if m.kind == signaling.KindOffer && s.phase == phaseSetup && s.at != nil && !s.at.haveSID &&
-		errors.Is(err, signaling.ErrNotFound) {
+		errors.Is(err, signaling.ErrNotFound) && !s.notFoundYet(now) {
 		s.failSetup(now, ErrNotFound)
 	}
 }

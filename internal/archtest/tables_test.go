@@ -84,8 +84,8 @@ var layers = []layer{
 	},
 	{
 		"operating system",
-		[]string{"internal/udp", "internal/netwatch", "internal/portmap"},
-		"sockets, interfaces and routers' mapping protocols, without any protocol of ours",
+		[]string{"internal/udp", "internal/netwatch", "internal/portmap", "internal/mdns"},
+		"sockets, interfaces, routers' mapping protocols and multicast DNS, without any protocol between sessions",
 	},
 	{
 		"event log",

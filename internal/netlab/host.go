@@ -211,6 +211,7 @@ func (h *Host) take(src, dst netip.AddrPort, payload []byte) {
 }
 
 func (h *Host) closeAll() {
+	h.closeGroups()
 	h.mu.Lock()
 	conns := make([]*conn, 0, len(h.ports))
 	for _, c := range h.ports {

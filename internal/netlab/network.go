@@ -60,6 +60,7 @@ type Network struct {
 	taps   []*tap
 
 	between map[flowKey]*badLink
+	groups  groups
 
 	core core // owned by the core's goroutine
 }

@@ -91,5 +91,8 @@ func (h *Host) Endpoint(c *peer.Config) *peer.Endpoint {
 	return e
 }
 
+// Network is what h has of the network, for a test that puts a [peer.Network] of its own before it.
+func (h *Host) Network() peer.MulticastNetwork { return h.h.View() }
+
 // Addr is the IPv4 address at which the internet sees the host; it is invalid where there is IPv6 only.
 func (h *Host) Addr() netip.Addr { return h.h.PublicAddr() }
