@@ -27,6 +27,7 @@ type chat struct {
 	maxFile    int64  // bytes; larger ones are refused
 	acceptAny  bool   // whether peers that were not added may start sessions
 	rendezvous string // URL; empty if there is none
+	lan        bool   // peers are found on the local network
 	ep         *peer.Endpoint
 
 	signaler signaling.Signaler // nil if there is no rendezvous; the endpoint owns it
@@ -63,7 +64,7 @@ func (c *chat) listen(ctx context.Context, cfg *peer.Config) error {
 	if err != nil {
 		return err
 	}
-	c.ep = ep
+	c.ep, c.lan = ep, cfg.LAN
 	if cfg.Signaler != nil {
 		c.signaler = cfg.Signaler
 	}

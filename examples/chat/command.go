@@ -89,8 +89,8 @@ func (c *chat) addAll(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		if len(t.Addrs) == 0 && c.signaler == nil {
-			return fmt.Errorf("%s: without a --rendezvous say ID@host:port", t.ID.Short())
+		if len(t.Addrs) == 0 && c.signaler == nil && !c.lan {
+			return fmt.Errorf("%s: without --rendezvous or --lan say ID@host:port", t.ID.Short())
 		}
 		targets[i] = t
 	}

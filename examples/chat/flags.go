@@ -22,13 +22,14 @@ import (
 
 // flags are the command line. The help texts are the documentation of record.
 type flags struct {
-	Rendezvous string         `help:"Rendezvous server, ws:// or wss://. Without one, peers are added as ID@host:port." placeholder:"URL"`
+	Rendezvous string         `help:"Rendezvous server, ws:// or wss://. Without one, peers are added as ID@host:port, or found by --lan." placeholder:"URL"`
 	Key        string         `help:"File with this peer's key, made when there is none. Default: chat.pem in the user's configuration." placeholder:"FILE" type:"path" xor:"identity"`
 	Ephemeral  bool           `help:"A new identity that nobody can link to an earlier one." xor:"identity"`
 	Nick       string         `help:"What others see. Default: the first characters of the ID." placeholder:"NAME"`
 	Add        []string       `help:"Peer to add, ID or ID@host:port. Repeatable." placeholder:"ID" sep:"none"`
 	AcceptFrom string         `help:"Who may start a session with us: any, or only added peers." enum:"any,added" default:"any"`
 	Listen     netip.AddrPort `help:"Local UDP address. Default: any port on all interfaces." placeholder:"IP:PORT"`
+	LAN        bool           `name:"lan" help:"Find peers on the local network, and be found there by those who know our ID."`
 	RelayOnly  bool           `help:"Use relays only, and tell nobody our address."`
 	Loopback   bool           `help:"Also use loopback addresses, for peers on this machine."`
 	Dir        string         `help:"Where received files go." default:"." type:"existingdir"`
@@ -96,6 +97,7 @@ func (f *flags) listen(ctx context.Context, c *chat, log *slog.Logger) error {
 		Key:        key,
 		ListenAddr: f.Listen,
 		Loopback:   f.Loopback,
+		LAN:        f.LAN,
 		Log:        log,
 	}
 	if f.RelayOnly {

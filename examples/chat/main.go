@@ -7,8 +7,8 @@
 //	chat --rendezvous wss://rendezvous.example/v1 --nick alice
 //
 // prints this peer's ID. Whoever knows it types "/add ID", and from then on every line goes to all peers; "/help" lists the
-// commands. Without a rendezvous a peer is added with its address, "/add ID@host:port". Every flag may be given as an
-// environment variable, RUNNEL_CHAT_ and its name in upper case.
+// commands. Without a rendezvous a peer is found on the local network, with --lan on both sides, or added with its address,
+// "/add ID@host:port". Every flag may be given as an environment variable, RUNNEL_CHAT_ and its name in upper case.
 //
 // # Piped
 //
