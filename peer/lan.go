@@ -23,7 +23,7 @@ import (
 const (
 	lanPoll    = 15 * time.Second // between looks at the addresses, which tell of new interfaces
 	lanRetry   = 30 * time.Second // until a group that could not be joined is tried again
-	maxAsked   = 4                // latest queries of a session that may still be answered
+	maxAsked   = 8                // latest queries of a session that may still be answered
 	maxHints   = 4                // answers to a query that are looked into
 	lanFamily4 = "udp4"
 	lanFamily6 = "udp6"
@@ -250,21 +250,24 @@ func (l *lan) usable(a netip.Addr) bool {
 	return l.e.usable(netip.AddrPortFrom(a, 1)) || a.Is4() && a.IsLinkLocalUnicast()
 }
 
-// ask sends one query for the peer of s, and returns its nonce.
-func (l *lan) ask(now time.Time, s *Session, unicast bool) mdns.Nonce {
-	var n mdns.Nonce
-	_, _ = rand.Read(n[:])
-	b := mdns.AppendQuery(nil, mdns.Query{Nonce: n, Unicast: unicast}, mdns.ID(s.id), now)
+// ask sends a query for the peer of s by each family, and returns the nonces. They differ, for a peer answers only the
+// first that it hears of the same.
+func (l *lan) ask(now time.Time, s *Session, unicast bool) (asked []mdns.Nonce) {
 	l.mu.Lock()
-	l.asked[n] = &lanQuery{s: s}
 	conns := maps.Clone(l.conns)
 	l.mu.Unlock()
 	for network, pc := range conns {
-		if _, err := pc.WriteTo(b, net.UDPAddrFromAddrPort(mdns.Group(network))); err != nil {
+		q := mdns.Query{Unicast: unicast}
+		_, _ = rand.Read(q.Nonce[:])
+		l.mu.Lock()
+		l.asked[q.Nonce] = &lanQuery{s: s}
+		l.mu.Unlock()
+		asked = append(asked, q.Nonce)
+		if _, err := pc.WriteTo(mdns.AppendQuery(nil, q, mdns.ID(s.id), now), net.UDPAddrFromAddrPort(mdns.Group(network))); err != nil {
 			l.e.log.Debug("local network: query not sent", slog.String("network", network), slog.Any("err", err))
 		}
 	}
-	return n
+	return asked
 }
 
 // forget stops waiting for the answer to a query.

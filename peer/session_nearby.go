@@ -73,8 +73,8 @@ func (s *Session) handleSeekTimeout(now time.Time) {
 		}
 		// The first answer may come to us alone. Another program on this host may have the port and take it, so that later
 		// ones are for all.
-		s.seek.asked = append(s.seek.asked, s.e.lan.ask(now, s, s.seek.tries == 0))
-		if len(s.seek.asked) > maxAsked {
+		s.seek.asked = append(s.seek.asked, s.e.lan.ask(now, s, s.seek.tries == 0)...)
+		for len(s.seek.asked) > maxAsked {
 			s.e.lan.forget(s.seek.asked[0])
 			s.seek.asked = s.seek.asked[1:]
 		}
