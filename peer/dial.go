@@ -72,7 +72,7 @@ func (e *Endpoint) connect(t Target, hold bool) (*Session, error) {
 	}
 	s := e.peers[t.ID]
 	if s == nil {
-		if e.cfg.Signaler == nil && len(t.Addrs) == 0 && e.lan == nil {
+		if e.cfg.Signaler == nil && len(t.Addrs) == 0 && !e.seeks(policy) {
 			return nil, fail(ErrNoSignaler)
 		}
 		if len(e.sessions) >= e.cfg.MaxSessions {

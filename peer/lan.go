@@ -49,7 +49,7 @@ type lanQuery struct {
 
 // newLAN starts looking and listening. It returns nil if the endpoint does not want that or its network cannot.
 func newLAN(e *Endpoint) *lan {
-	if !e.cfg.LAN || e.cfg.Policy.RelayOnly {
+	if !e.cfg.LAN {
 		return nil
 	}
 	l := &lan{
@@ -149,18 +149,26 @@ func (l *lan) await(changed <-chan struct{}) {
 	}
 }
 
-// networkChanged joins the groups anew: an interface that has come was not asked when they were joined.
+// networkChanged joins the groups anew, for an interface that has come is not in them, and has sessions that nothing reaches
+// look again.
 func (l *lan) networkChanged() {
 	if l == nil {
 		return
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	close(l.changed)
 	l.changed = make(chan struct{})
 	for _, pc := range l.conns {
 		_ = pc.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
 	}
+	l.mu.Unlock()
+	l.e.eachSession(func(s *Session) {
+		s.post(func(now time.Time) {
+			if s.phase == phaseReady && s.mob.Outage() {
+				s.startSeek(now)
+			}
+		})
+	})
 }
 
 // read handles what comes by the group until the socket fails or the network has changed.
@@ -203,7 +211,10 @@ func (l *lan) handle(now time.Time, s *socket, pc net.PacketConn, b []byte, from
 	}
 }
 
-// answer tells one who knows our ID, and nobody else, where we listen.
+// seeks says whether a peer for whom a policy holds is looked for on the local network, which shows it where we are.
+func (e *Endpoint) seeks(p AddressPolicy) bool { return e.lan != nil && (p == Direct || p == LANOnly) }
+
+// answer tells one who knows our ID, and nobody else, where we listen. Strangers get to know it who may dial us there.
 func (l *lan) answer(now time.Time, s *socket, pc net.PacketConn, q *mdns.Query, from *net.UDPAddr) {
 	l.mu.Lock()
 	wanted := l.answers.Wants(now, q, from.AddrPort().Addr())
@@ -211,7 +222,14 @@ func (l *lan) answer(now time.Time, s *socket, pc net.PacketConn, q *mdns.Query,
 	if !wanted {
 		return
 	}
+	policy := l.e.addressPolicy(strangers)
+	if !l.e.seeks(policy) {
+		return
+	}
 	addrs := l.addrsFor(s, pc, from)
+	addrs = slices.DeleteFunc(addrs, func(a netip.Addr) bool {
+		return len(l.e.dialableAddrs(policy, []netip.AddrPort{netip.AddrPortFrom(a, 1)})) == 0
+	})
 	if len(addrs) == 0 {
 		return
 	}

@@ -224,11 +224,51 @@ func TestLANStranger(t *testing.T) {
 	})
 }
 
+// Those who meet on local networks only need nothing else.
+func TestLANOnlyFound(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHome(t)
+		c := peer.Config{LAN: true, Addresses: func(peer.ID) peer.AddressPolicy { return peer.LANOnly }}
+		a, b := meet(t, h.endpoint(c), h.endpoint(c))
+		talkOver(t, a, b)
+	})
+}
+
+// Two peers who move to another network together find each other there, with no server in the world.
+func TestLANBothMove(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHome(t)
+		hosts := []*netlab.Host{h.host(), h.host()}
+		a, b := meet(t, h.endpoint(peer.Config{LAN: true, Network: hosts[0]}), h.endpoint(peer.Config{LAN: true, Network: hosts[1]}))
+		talkOver(t, a, b)
+		elsewhere, err := h.net.AddHost(netlab.PortRestricted)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.first = elsewhere
+		h.host() // so that the two do not get their old numbers
+		for _, host := range hosts {
+			if err := host.MoveBehind(elsewhere); err != nil {
+				t.Fatal(err)
+			}
+		}
+		begin := time.Now()
+		talkOver(t, a, b)
+		if d := time.Since(begin); d > 25*time.Second {
+			t.Errorf("it took %v, want what it takes to notice the move, and a query", d)
+		}
+		if a.Err() != nil || b.Err() != nil {
+			t.Errorf("the session has ended: %v, %v", a.Err(), b.Err())
+		}
+		t.Logf("after %v", time.Since(begin))
+	})
+}
+
 // An endpoint that does not want to be found is not, and says nothing.
 func TestLANOff(t *testing.T) {
 	for name, c := range map[string]peer.Config{
 		"zero":       {},
-		"relay only": {LAN: true, Policy: mobility.Policy{RelayOnly: true}},
+		"relay only": {LAN: true, Addresses: func(peer.ID) peer.AddressPolicy { return peer.RelayOnly }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -311,15 +351,17 @@ func TestLANOneSession(t *testing.T) {
 	for _, delay := range delays { // of the rendezvous; none if negative
 		for _, both := range []bool{false, true} {
 			for _, busy := range []bool{false, true} { // the first answer on the local network is lost
-				t.Run(fmt.Sprintf("rendezvous %v, both %v, busy %v", delay, both, busy), func(t *testing.T) {
-					bubble(t, func(t *testing.T) { testLANOneSession(t, delay, both, busy) })
-				})
+				for _, thinks := range []time.Duration{0, 10 * time.Millisecond, 400 * time.Millisecond} { // before it lets the peer in
+					t.Run(fmt.Sprintf("rendezvous %v, both %v, busy %v, thinks %v", delay, both, busy, thinks), func(t *testing.T) {
+						bubble(t, func(t *testing.T) { testLANOneSession(t, delay, thinks, both, busy) })
+					})
+				}
 			}
 		}
 	}
 }
 
-func testLANOneSession(t *testing.T, delay time.Duration, both, busy bool) {
+func testLANOneSession(t *testing.T, delay, thinks time.Duration, both, busy bool) {
 	h := newHome(t)
 	hub := signaling.NewHub(&signaling.HubConfig{Delay: max(0, delay)})
 	var ends [2]*peer.Endpoint
@@ -330,6 +372,12 @@ func testLANOneSession(t *testing.T, delay time.Duration, both, busy bool) {
 		}
 		host := h.host()
 		c := peer.Config{Key: key, LAN: true, Network: host}
+		if thinks > 0 {
+			c.Authorize = func(context.Context, peer.ID) error {
+				time.Sleep(thinks)
+				return nil
+			}
+		}
 		if delay >= 0 {
 			c.Signaler = hub.Join(signaling.IDFromKey(key))
 		}

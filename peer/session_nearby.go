@@ -34,7 +34,7 @@ type seek struct {
 
 // startSeek begins to look for the peer on the local network.
 func (s *Session) startSeek(now time.Time) {
-	if s.e.lan == nil {
+	if !s.e.seeks(s.addresses) {
 		return
 	}
 	s.seek.tries = 0
@@ -95,7 +95,9 @@ func (s *Session) handleSeekTimeout(now time.Time) {
 
 // foundNearby takes addresses at which somebody on the local network says that the peer listens.
 func (s *Session) foundNearby(now time.Time, addrs []netip.AddrPort) {
+	addrs = s.e.dialableAddrs(s.addresses, addrs)
 	switch {
+	case len(addrs) == 0:
 	case s.phase == phaseReady && s.mob.Outage():
 		for _, a := range addrs {
 			s.mob.HandleCandidate(now, mobility.Candidate{Key: mobility.Key{Remote: a}, Kind: mobility.Direct})

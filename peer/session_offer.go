@@ -86,7 +86,7 @@ func (s *Session) handleOffer(now time.Time, m *signaling.Message, direct *direc
 		// Glare: both have dialled. The offer of the smaller ID stands, and the peer, who applies the same rule,
 		// is answering ours.
 		s.e.wantedByPeer(s)
-		if direct != nil && s.e.lan != nil { // found us first: ours goes where it has come from
+		if direct != nil && s.e.seeks(s.addresses) { // found us first: ours goes where it has come from
 			s.foundNearby(now, []netip.AddrPort{direct.to})
 		}
 	case s.phase == phaseSetup:

@@ -5,8 +5,10 @@ package mdns
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -98,6 +100,31 @@ func TestAnswer(t *testing.T) {
 				(m.Answer.Port != 4567 || !slices.Equal(m.Answer.Addrs, addrs[:n])) {
 				t.Errorf("with bit 0 of byte %d changed the answer says %v port %d", i, m.Answer.Addrs, m.Answer.Port)
 			}
+		}
+	}
+}
+
+// The example of docs/PROTOCOL.md §14.
+func TestExample(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/PROTOCOL.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var id ID
+	var n Nonce
+	for i := range id {
+		id[i] = byte(i)
+	}
+	copy(n[:], id[:])
+	tag := queryTag(id, n, period(start))
+	answer := answerTag(id, n, 4567, []netip.Addr{netip.MustParseAddr("192.0.2.7")})
+	for _, want := range []string{
+		fmt.Sprintf("period %d", period(start)),
+		encoding.EncodeToString(append(n[:], tag[:]...)) + "." + strings.TrimSuffix(Service, "."),
+		encoding.EncodeToString(answer[:]) + ".local",
+	} {
+		if !bytes.Contains(doc, []byte(want)) {
+			t.Errorf("docs/PROTOCOL.md does not have %q", want)
 		}
 	}
 }
