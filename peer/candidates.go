@@ -48,7 +48,9 @@ func (e *Endpoint) localCandidates(tells func(kind string, a netip.AddrPort) boo
 		}
 	}
 	relayed := e.relays.addrs()
-	add(signaling.CandidateHost, e.hostAddrs(), signaling.MaxCandidates-len(relayed)-2)
+	add(signaling.CandidateHost, e.hostAddrs(), signaling.MaxCandidates-len(relayed)-4)
+	// What the router forwards comes first: it is open to everybody, not only to whom we have written.
+	add(signaling.CandidateSrflx, e.portmap.addrs(), signaling.MaxCandidates)
 	add(signaling.CandidateSrflx, e.stun.addrs(), signaling.MaxCandidates)
 	add(signaling.CandidateRelay, relayed, signaling.MaxCandidates)
 	return out

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/flow"
+	"github.com/seed-98f0d4c2/runnel/internal/portmap"
 	"github.com/seed-98f0d4c2/runnel/internal/seal"
 	"github.com/seed-98f0d4c2/runnel/internal/udp"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
@@ -78,6 +79,12 @@ type Config struct {
 	// if Network is neither nil nor a [MulticastNetwork]. A peer that the rendezvous does not know is looked for 2 s longer
 	// before a dial fails with ErrNotFound.
 	LAN bool
+	// NoPortMapping keeps the endpoint from asking the network's router, by PCP, NAT-PMP or UPnP, to forward its ports.
+	// If false, the router is asked when the operating system is the Network and this host's IPv4 address on the way to
+	// the internet is private, as at home; so servers with public addresses do not ask, nor does an endpoint whose
+	// ListenAddr is a loopback address, or one with Policy.RelayOnly. A mapping forwards to this endpoint's sockets
+	// alone, ends with [Endpoint.Close], and lasts no more than two hours after a crash, at most routers twenty minutes.
+	NoPortMapping bool
 
 	// HandshakeTimeout bounds establishment. If zero, 15 s.
 	HandshakeTimeout time.Duration
@@ -166,6 +173,8 @@ type Config struct {
 	// Log receives structured logs. If nil, nothing is logged.
 	Log *slog.Logger
 
+	// gateway finds the router in place of the operating system; tests ask one of their own on a Network of their own.
+	gateway func(ctx context.Context, v6 bool) (portmap.Gateway, error)
 	// rekeyAfter is the number of packets after which keys are replaced; tests lower it.
 	rekeyAfter uint64
 	// proofKey signs proofs of identity in place of Key; tests mount an impostor with it.

@@ -33,16 +33,17 @@ type Endpoint struct {
 	instance [16]byte // tells a restarted peer from a living one
 	log      *slog.Logger
 
-	socks  []*socket // immutable after Listen
-	mux    *icex.Mux
-	names  names
-	stun   *reflexive
-	ground ground
-	relays *relays
-	lan    *lan          // nil without Config.LAN
-	direct *gate         // answers peers that dial our address with no rendezvous
-	cond   *conditioned  // nil without Config.Conditioner
-	events *eventlog.Log // nil without Config.EventLog
+	socks   []*socket // immutable after Listen
+	mux     *icex.Mux
+	names   names
+	stun    *reflexive
+	ground  ground
+	relays  *relays
+	portmap *portMapping  // nil if the network's router is not asked
+	lan     *lan          // nil without Config.LAN
+	direct  *gate         // answers peers that dial our address with no rendezvous
+	cond    *conditioned  // nil without Config.Conditioner
+	events  *eventlog.Log // nil without Config.EventLog
 
 	ctx    context.Context //nolint:containedctx // ends with the endpoint, bounds its background work
 	cancel context.CancelFunc
@@ -129,6 +130,7 @@ func Listen(ctx context.Context, c *Config) (*Endpoint, error) {
 		e.events = eventlog.New(func(err error) { e.log.Warn("event log failed", slog.Any("err", err)) })
 	}
 	e.lan = newLAN(e)
+	e.portmap = newPortMapping(e)
 	for _, s := range e.socks {
 		e.wg.Go(func() { e.readLoop(s) })
 	}
@@ -240,6 +242,7 @@ func (e *Endpoint) close(ctx context.Context) {
 	e.listeners.close(errEndpointClosed)
 	e.calls.wait(ctx)
 
+	e.portmap.close(ctx)
 	e.cancel()
 	if e.cfg.Signaler != nil {
 		_ = e.cfg.Signaler.Close()

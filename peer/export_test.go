@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/flow"
+	"github.com/seed-98f0d4c2/runnel/internal/portmap"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 	"github.com/seed-98f0d4c2/runnel/signaling"
 )
@@ -101,3 +102,21 @@ func (st *HandlerStream) SendRaw(ctx context.Context, msg []byte) error {
 	_, err := st.out.Send(ctx, msg)
 	return err
 }
+
+// AskRouter makes endpoints of c ask the router at addr, as if the network were the operating system's.
+func (c *Config) AskRouter(addr, local netip.Addr) {
+	c.gateway = func(_ context.Context, v6 bool) (portmap.Gateway, error) {
+		if v6 {
+			return portmap.Gateway{}, portmap.ErrNoGateway
+		}
+		return portmap.Gateway{Addr: addr, Local: local}, nil
+	}
+}
+
+// LocalCandidates returns what e tells a peer that may learn everything.
+func (e *Endpoint) LocalCandidates() []signaling.Candidate {
+	return e.localCandidates(func(string, netip.AddrPort) bool { return true })
+}
+
+// RouterChanged tells the mapping of e that the network has changed.
+func (e *Endpoint) RouterChanged() { e.portmap.networkChanged() }

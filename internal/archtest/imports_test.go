@@ -97,9 +97,9 @@ func checkConfined(t *tree) []finding {
 						f.pkg, im.path, strings.Join(c.to, ", "), c.why))
 				}
 			}
-			if f.names(nextTag) {
-				out = append(out, findingf(f.path, "build tag %s outside %s", nextTag, strings.Join(c.to, ", ")))
-			}
+		}
+		if !matches(nextPlace, f.pkg) && f.names(nextTag) {
+			out = append(out, findingf(f.path, "build tag %s outside %s", nextTag, nextPlace))
 		}
 	}
 	return out
