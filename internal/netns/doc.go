@@ -31,7 +31,8 @@
 // therefore endpoint-independent in its mapping and address-and-port-dependent in its filtering (RFC 4787 §4.1, §5),
 // which people call a port-restricted cone. [Symmetric] draws a random port for every destination. Unsolicited
 // packets are dropped before they leave a trace in the connection tracking, as home routers do. A NAT is for IPv4
-// only; IPv6 behind the same router keeps its addresses, and has the same filter.
+// only; IPv6 behind the same router keeps its addresses, and has the same filter. [Site.MapPorts] lets hosts open ports, by
+// the protocols of home routers.
 //
 // # Addresses
 //

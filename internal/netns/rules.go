@@ -37,9 +37,12 @@ func ruleset(c *SiteConfig) string {
 		b.WriteString(" meta l4proto udp counter drop\n")
 	}
 	if c.NAT != Public {
-		b.WriteString(" iifname wan ct state established,related accept\n iifname wan counter drop\n")
+		b.WriteString(" iifname wan ct state established,related accept\n jump mapped_forward\n iifname wan counter drop\n")
 	}
 	b.WriteString("}\n")
+
+	b.WriteString("chain mapped_forward {\n}\nchain mapped_nat {\n}\nchain mapped_source {\n}\n") // filled by MapPorts
+	b.WriteString("chain prerouting {\n type nat hook prerouting priority dstnat; policy accept;\n jump mapped_nat\n}\n")
 
 	b.WriteString("map shift {\n type inet_service : inet_service\n}\n") // filled by Rebind
 	b.WriteString("chain postrouting {\n type nat hook postrouting priority srcnat; policy accept;\n")

@@ -133,6 +133,18 @@ func (n *Net) Site(name string, c *SiteConfig) *Site {
 // an IPv6-only site.
 func (s *Site) Addr() netip.Addr { return s.wan }
 
+// Router is the site's router as a host, at its address inside.
+func (s *Site) Router() *Host {
+	h := &Host{site: s, name: s.router}
+	if s.has4() {
+		h.a4 = s.lanAddr(1)
+	}
+	if s.has6() {
+		h.a6 = s.lanAddr6(1)
+	}
+	return h
+}
+
 func (s *Site) has4() bool { return s.cfg.Family != IPv6 }
 func (s *Site) has6() bool { return s.cfg.Family != IPv4 }
 

@@ -79,9 +79,9 @@ func (m *Mapper) gateway(ctx context.Context, l *lease) (Gateway, error) {
 
 // discover asks for a mapping by every protocol.
 func (m *Mapper) discover(ctx context.Context, l *lease) error {
-	protocols := []Protocol{PCP, NATPMP, UPnP}
+	protocols := m.cfg.protocols
 	if l.v6 {
-		protocols = protocols[:1]
+		protocols = []Protocol{PCP}
 	}
 	q := newInquiry(time.Now(), l.gw.Addr, l.request(leaseTime), &l.epoch, protocols...)
 	p, err := m.talk(ctx, l, q)
@@ -175,12 +175,12 @@ func (m *Mapper) release(ctx context.Context, l *lease, g *grant) {
 	}
 }
 
-// end takes everything back.
+// end takes everything back. Without any time left it still says so, though it does not wait to be heard.
 func (m *Mapper) end(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	for _, l := range m.leases {
-		if l.grant != nil && ctx.Err() == nil {
+		if l.grant != nil {
 			m.release(ctx, l, l.grant)
 		}
 	}

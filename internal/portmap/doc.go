@@ -33,6 +33,7 @@
 // Restarts of the router are noticed at the next renewal, not by its multicast announcements (RFC 6887 §14.1). IPv6
 // pinholes are not opened by UPnP (WANIPv6FirewallControl), nor on a network with IPv6 alone, where a home cannot be told
 // from a data centre; only the address that the system prefers gets one. Only one router per address family is asked, the
-// first one on the way: behind two NATs there is no mapping, which [NotPublicError] says. A router that grants only
-// permanent mappings keeps one for good when the process dies without [Mapper.Close].
+// first one on the way: behind two NATs there is no mapping, which [NotPublicError] says. A mapping that is granted in the
+// very moment in which the Mapper is closed stays for its time. A router that grants only permanent mappings keeps one for
+// good when the process dies without [Mapper.Close].
 package portmap

@@ -36,6 +36,8 @@ type Config struct {
 
 	// Log receives structured logs. If nil, nothing is logged.
 	Log *slog.Logger
+
+	protocols []Protocol // asked for IPv4; tests ask by one
 }
 
 // A Status says what has become of the mapping of one address family.
@@ -75,6 +77,9 @@ func New(c Config) *Mapper {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.protocols == nil {
+		c.protocols = []Protocol{PCP, NATPMP, UPnP}
 	}
 	m := &Mapper{
 		cfg:     c,
@@ -124,7 +129,8 @@ func (m *Mapper) NetworkChanged() {
 }
 
 // Close takes the mappings back and ends the Mapper. It waits for the router until ctx ends, and a second at most; what the
-// router then still has ends with its time. There is no goroutine left when it returns.
+// router then still has ends with its time. With a ctx that has ended it still tells the router, but by UPnP. There is no
+// goroutine left when it returns.
 func (m *Mapper) Close(ctx context.Context) {
 	select {
 	case m.closing <- ctx:

@@ -362,3 +362,21 @@ func TestCloseOfDeadRouter(t *testing.T) {
 		}
 	})
 }
+
+// In a hurry the router is told, and not waited for.
+func TestCloseInHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLAN()
+		r := newRouter(l)
+		r.pcp = 0
+		m := l.start(t, Config{})
+		time.Sleep(time.Minute)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		begin := time.Now()
+		m.Close(ctx)
+		if took := time.Since(begin); took > 0 || len(r.mapped) > 0 {
+			t.Errorf("Close took %v and left %v, want no time and nothing", took, r.mapped)
+		}
+	})
+}
