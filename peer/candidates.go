@@ -49,6 +49,9 @@ func (e *Endpoint) localCandidates(tells func(kind string, a netip.AddrPort) boo
 	}
 	relayed := e.relays.addrs()
 	add(signaling.CandidateHost, e.hostAddrs(), signaling.MaxCandidates-len(relayed)-4)
+	if tells(signaling.CandidateSrflx, netip.AddrPort{}) {
+		e.portmap.start()
+	}
 	// What the router forwards comes first: it is open to everybody, not only to whom we have written.
 	add(signaling.CandidateSrflx, e.portmap.addrs(), signaling.MaxCandidates)
 	add(signaling.CandidateSrflx, e.stun.addrs(), signaling.MaxCandidates)

@@ -81,10 +81,10 @@ type Config struct {
 	LAN bool
 	// NoPortMapping keeps the endpoint from asking the network's router, by PCP, NAT-PMP or UPnP, to forward its ports.
 	// If false, the router is asked when the operating system is the Network and this host's IPv4 address on the way to
-	// the internet is private, as at home; so servers with public addresses do not ask, nor does an endpoint whose
-	// ListenAddr is a loopback address, or one with Policy.RelayOnly. A mapping forwards to this endpoint's sockets
-	// alone, and ends with [Endpoint.Close]. After a crash it lasts for twenty minutes at most routers, and for good at
-	// the few that grant nothing else.
+	// the internet is private, as at home: servers with public addresses do not ask, nor does an endpoint whose
+	// ListenAddr is a loopback address. With Addresses, it waits for a peer that is [Direct]. A mapping forwards to
+	// this endpoint's sockets alone, and ends with [Endpoint.Close]. After a crash it lasts for twenty minutes at most
+	// routers, and for good at the few that grant nothing else.
 	NoPortMapping bool
 
 	// HandshakeTimeout bounds establishment. If zero, 15 s.

@@ -115,7 +115,7 @@ func (c *Config) AskRouter(addr, local netip.Addr) {
 
 // LocalCandidates returns what e tells a peer that may learn everything.
 func (e *Endpoint) LocalCandidates() []signaling.Candidate {
-	return e.localCandidates(func(string, netip.AddrPort) bool { return true })
+	return e.localCandidates(func(_ string, a netip.AddrPort) bool { return a.IsValid() })
 }
 
 // RouterChanged tells the mapping of e that the network has changed.

@@ -6,59 +6,94 @@ package peer
 import (
 	"context"
 	"net/netip"
+	"sync"
 
 	"github.com/seed-98f0d4c2/runnel/internal/portmap"
 	"github.com/seed-98f0d4c2/runnel/internal/udp"
 )
 
-// portMapping is the router's part in being reachable: it is asked to forward ports to the endpoint's sockets. Nil is
-// none.
-type portMapping struct{ m *portmap.Mapper }
+// portMapping is the router's part in being reachable: it is asked to forward ports to the endpoint's sockets, once there
+// may be a peer that is told. Nil is none.
+type portMapping struct {
+	cfg portmap.Config
 
-// newPortMapping starts to ask, where that makes sense: see [Config.NoPortMapping].
+	mu     sync.Mutex
+	m      *portmap.Mapper // nil until it is started
+	closed bool
+}
+
+// newPortMapping returns nil where there is nothing to ask for: see [Config.NoPortMapping].
 func newPortMapping(e *Endpoint) *portMapping {
-	c := portmap.Config{Changed: e.candidatesChanged, Log: e.log, Network: e.cfg.Network, Gateway: e.cfg.gateway}
-	_, system := e.cfg.Network.(udp.OS)
-	if e.cfg.NoPortMapping || e.cfg.Policy.RelayOnly || (!system && c.Gateway == nil) {
+	p := &portMapping{cfg: portmap.Config{
+		Changed: e.candidatesChanged, Log: e.log, Network: e.cfg.Network, Gateway: e.cfg.gateway,
+	}}
+	if _, system := e.cfg.Network.(udp.OS); e.cfg.NoPortMapping || (!system && p.cfg.Gateway == nil) {
 		return nil
 	}
-	asks := false
 	for _, s := range e.socks {
-		local := s.conn.LocalAddr()
-		if local.Addr().IsLoopback() {
-			continue // not for packets from elsewhere
-		}
-		asks = true
-		if s.v6 {
-			c.V6 = local
-		} else {
-			c.V4 = local
+		switch local := s.conn.LocalAddr(); {
+		case local.Addr().IsLoopback(): // not for packets from elsewhere
+		case s.v6:
+			p.cfg.V6 = local
+		default:
+			p.cfg.V4 = local
 		}
 	}
-	if !asks {
+	if !p.cfg.V4.IsValid() && !p.cfg.V6.IsValid() {
 		return nil
 	}
-	return &portMapping{portmap.New(c)}
+	if e.cfg.Addresses == nil {
+		p.start()
+	}
+	return p
+}
+
+// start asks the router, if it has not been asked.
+func (p *portMapping) start() {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.m == nil && !p.closed {
+		p.m = portmap.New(p.cfg)
+	}
+}
+
+func (p *portMapping) mapper() *portmap.Mapper {
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.m
 }
 
 // addrs are the public addresses that the router forwards to this endpoint.
 func (p *portMapping) addrs() []netip.AddrPort {
-	if p == nil {
-		return nil
+	if m := p.mapper(); m != nil {
+		return m.Addrs()
 	}
-	return p.m.Addrs()
+	return nil
 }
 
 // networkChanged lets the mapping begin anew, perhaps at another router.
 func (p *portMapping) networkChanged() {
-	if p != nil {
-		p.m.NetworkChanged()
+	if m := p.mapper(); m != nil {
+		m.NetworkChanged()
 	}
 }
 
 // close takes the mapping back, for which the router has a second, and less if ctx says so.
 func (p *portMapping) close(ctx context.Context) {
-	if p != nil {
-		p.m.Close(ctx)
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	p.closed = true
+	m := p.m
+	p.mu.Unlock()
+	if m != nil {
+		m.Close(ctx)
 	}
 }

@@ -5,6 +5,7 @@ package peer_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"net"
 	"net/netip"
 	"slices"
@@ -14,7 +15,6 @@ import (
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/netlab"
-	"github.com/seed-98f0d4c2/runnel/mobility"
 	"github.com/seed-98f0d4c2/runnel/peer"
 	"github.com/seed-98f0d4c2/runnel/signaling"
 )
@@ -64,13 +64,19 @@ func (r *pcpRouter) state() (forwarded, asked int) {
 // What the router forwards is told to peers like what a STUN server sees, is told anew when it changes, and is given back
 // in the end.
 func TestPortMapping(t *testing.T) {
+	addresses := func(p peer.AddressPolicy) func(peer.ID) peer.AddressPolicy {
+		return func(peer.ID) peer.AddressPolicy { return p }
+	}
 	tests := map[string]struct {
 		cfg  peer.Config
 		want bool
 	}{
 		"on":         {peer.Config{}, true},
 		"off":        {peer.Config{NoPortMapping: true}, false},
-		"relay only": {peer.Config{Policy: mobility.Policy{RelayOnly: true}}, false},
+		"direct":     {peer.Config{Addresses: addresses(peer.Direct)}, true},
+		"relay only": {peer.Config{Addresses: addresses(peer.RelayOnly)}, false},
+		"LAN only":   {peer.Config{Addresses: addresses(peer.LANOnly)}, false},
+		"accept":     {peer.Config{Addresses: addresses(peer.DirectAfterAccept)}, false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -98,14 +104,24 @@ func TestPortMapping(t *testing.T) {
 				local, _ := host.LocalAddrs()
 				at, _ := gateway.LocalAddrs()
 
+				hub := signaling.NewHub(nil)
+				key, other := newKey(t), newKey(t)
 				cfg := test.cfg
-				cfg.Network = host
+				cfg.Network, cfg.Key, cfg.Signaler = host, key, hub.Join(signaling.IDFromKey(key))
 				cfg.AskRouter(at[0], local[0])
 				e, err := peer.Listen(t.Context(), &cfg)
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer e.Close(context.Background())
+				// Somebody to whom an offer can be made, who does not answer.
+				_ = hub.Join(signaling.IDFromKey(other))
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				_, err = e.Dial(ctx, signaling.IDFromKey(other))
+				cancel()
+				if err == nil {
+					t.Fatal("a peer that is not there has answered")
+				}
 				time.Sleep(time.Minute)
 				synctest.Wait()
 				check := func(outside string) {
@@ -116,7 +132,7 @@ func TestPortMapping(t *testing.T) {
 					}
 					want := signaling.Candidate{Kind: signaling.CandidateSrflx, Addr: netip.AddrPortFrom(netip.MustParseAddr(outside), port)}
 					if got := slices.Contains(e.LocalCandidates(), want); got != test.want {
-						t.Errorf("peers are told %v, %v among them: %v, want %v", e.LocalCandidates(), want, got, test.want)
+						t.Errorf("%v is among the candidates %v: %v, want %v", want, e.LocalCandidates(), got, test.want)
 					}
 				}
 				check("5.9.9.9")
@@ -139,4 +155,13 @@ func TestPortMapping(t *testing.T) {
 			})
 		})
 	}
+}
+
+func newKey(t *testing.T) ed25519.PrivateKey {
+	t.Helper()
+	key, err := signaling.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
