@@ -78,12 +78,13 @@ func (c *curious) tap(p peertest.Packet) peertest.Verdict {
 	switch {
 	case p.From.Addr() == c.subject.Addr() && p.To == c.n.Relay():
 		c.socket = p.From
+	case p.From.Addr() == c.subject.Addr() && p.To == c.n.RelayAddr(1): // a STUN server, see docs/SECURITY.md
 	case p.From.Addr() == c.subject.Addr():
 		c.sources[p.To]++
 		if p.Payload[0] == wire.FirstAnswer {
 			c.answers++
 		}
-	case c.trick[p.To] && c.socket.IsValid() && p.From.Addr() != c.n.Relay().Addr():
+	case c.trick[p.To] && c.socket.IsValid() && p.From.Addr() != c.n.Relay().Addr(): // not what a relay passes on
 		q := p.Clone()
 		q.To = c.socket
 		c.tricks++
