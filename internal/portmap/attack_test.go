@@ -48,13 +48,11 @@ func TestForgeries(t *testing.T) {
 				r := newRouter(l)
 				r.pcp, r.tamper = 0, tamper
 				m := l.start(t, Config{})
-				time.Sleep(30 * time.Second)
-				synctest.Wait()
+				sleep(30 * time.Second)
 				expect(t, m)
-				r.tamper = nil
+				l.set(func() { r.tamper = nil })
 				m.NetworkChanged()
-				time.Sleep(2 * time.Second)
-				synctest.Wait()
+				sleep(2 * time.Second)
 				expect(t, m, mapped) // so it was only the forgery
 			})
 		})
@@ -91,13 +89,11 @@ func TestForgeriesPMP(t *testing.T) {
 				r := newRouter(l)
 				r.pmp, r.tamper = 0, tamper
 				m := l.start(t, Config{})
-				time.Sleep(30 * time.Second)
-				synctest.Wait()
+				sleep(30 * time.Second)
 				expect(t, m)
-				r.tamper = nil
+				l.set(func() { r.tamper = nil })
 				m.NetworkChanged()
-				time.Sleep(2 * time.Second)
-				synctest.Wait()
+				sleep(2 * time.Second)
 				expect(t, m, mapped)
 			})
 		})

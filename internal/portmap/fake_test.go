@@ -11,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -176,4 +177,17 @@ func expect(t *testing.T, m *Mapper, want ...netip.AddrPort) {
 			t.Fatalf("mapped to %v, want %v", got, want)
 		}
 	}
+}
+
+// set changes the network while a Mapper uses it.
+func (l *lan) set(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f()
+}
+
+// sleep lets time pass in the bubble, and everything come to rest.
+func sleep(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }

@@ -6,10 +6,12 @@ package portmap
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,6 +19,7 @@ import (
 
 // An igdDevice is a UPnP internet gateway, at port 5000 of the router and wherever else it says.
 type igdDevice struct {
+	lan     *lan // whose lock guards what is below control
 	t       *testing.T
 	kind    string // of its service
 	base    string // URLBase
@@ -34,7 +37,7 @@ type igdDevice struct {
 func newIGD(t *testing.T, l *lan, r *router, kind string) *igdDevice {
 	t.Helper()
 	d := &igdDevice{
-		t: t, kind: kind, control: "/ctl", outside: outside.String(), taken: make(map[uint16]bool),
+		lan: l, t: t, kind: kind, control: "/ctl", outside: outside.String(), taken: make(map[uint16]bool),
 		ports: make(map[uint16]string), codes: make(map[string]int),
 	}
 	r.location = "http://192.168.1.1:5000/desc.xml"
@@ -43,12 +46,24 @@ func newIGD(t *testing.T, l *lan, r *router, kind string) *igdDevice {
 	go server.Serve(conns)
 	t.Cleanup(func() { server.Close() })
 	l.dial = func(addr netip.AddrPort) (net.Conn, error) {
-		d.dialled = append(d.dialled, addr)
+		l.set(func() { d.dialled = append(d.dialled, addr) })
 		a, b := net.Pipe()
 		conns <- b
 		return a, nil
 	}
 	return d
+}
+
+// seen is what the device has been asked and has done.
+type seen struct {
+	actions []string
+	ports   map[uint16]string
+	dialled []netip.AddrPort
+}
+
+func (d *igdDevice) seen() (s seen) {
+	d.lan.set(func() { s = seen{slices.Clone(d.actions), maps.Clone(d.ports), slices.Clone(d.dialled)} })
+	return s
 }
 
 var argument = regexp.MustCompile(`<(New\w+)>([^<]*)</`)
@@ -65,6 +80,8 @@ func (d *igdDevice) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body, _ := io.ReadAll(r.Body)
+	d.lan.mu.Lock()
+	defer d.lan.mu.Unlock()
 	args := make(map[string]string)
 	for _, m := range argument.FindAllStringSubmatch(string(body), -1) {
 		args[m[1]] = m[2]

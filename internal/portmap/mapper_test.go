@@ -37,8 +37,7 @@ func TestPreference(t *testing.T) {
 				r.pcp, r.pmp = test.pcp, test.pmp
 				changes := 0
 				m := l.start(t, Config{Changed: func() { changes++ }})
-				time.Sleep(test.within)
-				synctest.Wait()
+				sleep(test.within)
 				expect(t, m, mapped)
 				if got := m.Status()[0].Protocol; got != test.want {
 					t.Errorf("mapped by %v, want %v", got, test.want)
@@ -47,8 +46,8 @@ func TestPreference(t *testing.T) {
 					t.Errorf("%d changes reported, want 1", changes)
 				}
 				m.Close(t.Context())
-				if len(r.mapped) > 0 {
-					t.Errorf("the router has %v after Close, want nothing", r.mapped)
+				if len(r.forwards()) > 0 {
+					t.Errorf("the router has %v after Close, want nothing", r.forwards())
 				}
 			})
 		})
@@ -69,17 +68,16 @@ func TestRenewal(t *testing.T) {
 					r.pmp, kind = 0, "pmp"
 				}
 				m := l.start(t, Config{})
-				time.Sleep(leaseTime / 4)
-				first := r.requests[kind]
-				time.Sleep(10 * leaseTime)
-				synctest.Wait()
+				sleep(leaseTime / 4)
+				first := r.count(kind)
+				sleep(10 * leaseTime)
 				expect(t, m, mapped)
 				// Every ten to twelve and a half minutes.
-				if got := r.requests[kind] - first; got < 16 || got > 20 {
+				if got := r.count(kind) - first; got < 16 || got > 20 {
 					t.Errorf("renewed %d times in ten lives, want every 0.5 to 0.63 of one", got)
 				}
-				if p == PCP && len(r.nonces) != 1 {
-					t.Errorf("%d nonces, want 1: the server takes another for another client", len(r.nonces))
+				if p == PCP && r.clients() != 1 {
+					t.Errorf("%d nonces, want 1: the server takes another for another client", r.clients())
 				}
 			})
 		})
@@ -97,9 +95,8 @@ func TestLifetimes(t *testing.T) {
 			r := newRouter(l)
 			r.pcp, r.lifetime = 0, test.granted
 			l.start(t, Config{})
-			time.Sleep(24 * time.Hour)
-			synctest.Wait()
-			if got := r.requests["pcp"]; got < test.min || got > test.max {
+			sleep(24 * time.Hour)
+			if got := r.count("pcp"); got < test.min || got > test.max {
 				t.Errorf("granted %d s: %d requests in a day, want %d to %d", test.granted, got, test.min, test.max)
 			}
 		})
@@ -113,18 +110,18 @@ func TestRestart(t *testing.T) {
 		r := newRouter(l)
 		r.pcp = 0
 		m := l.start(t, Config{V4: socket4, V6: socket6})
-		time.Sleep(leaseTime / 4)
+		sleep(leaseTime / 4)
 		expect(t, m, mapped, netip.AddrPortFrom(hostV6, 4001))
-		r.restart()
-		r.outside = netip.MustParseAddr("5.0.9.9")
-		for len(r.mapped) == 0 {
-			time.Sleep(time.Second)
+		l.set(func() { r.restart() })
+		l.set(func() { r.outside = netip.MustParseAddr("5.0.9.9") })
+		for len(r.forwards()) == 0 {
+			sleep(time.Second)
 		}
 		synctest.Wait()
-		if len(r.mapped) != 2 {
-			t.Errorf("one mapping was renewed and showed that the router had restarted; it has %v, want both", r.mapped)
+		if len(r.forwards()) != 2 {
+			t.Errorf("one mapping was renewed and showed that the router had restarted; it has %v, want both", r.forwards())
 		}
-		time.Sleep(leaseTime / 8) // whichever was first
+		sleep(leaseTime / 8) // whichever was first
 		expect(t, m, netip.AddrPortFrom(r.outside, 4000), netip.AddrPortFrom(hostV6, 4001))
 	})
 }
@@ -137,10 +134,10 @@ func TestStuckEpoch(t *testing.T) {
 		r.pcp = 0
 		l.start(t, Config{V4: socket4, V6: socket6})
 		for range 24 * 60 {
-			r.booted = time.Now()
-			time.Sleep(time.Minute)
+			l.set(func() { r.booted = time.Now() })
+			sleep(time.Minute)
 		}
-		if got := r.requests["pcp"]; got > 700 {
+		if got := r.count("pcp"); got > 700 {
 			t.Errorf("%d requests in a day, want no more than two per renewal", got)
 		}
 	})
@@ -154,10 +151,9 @@ func TestRenewalFails(t *testing.T) {
 			r := newRouter(l)
 			r.pcp = 0
 			m := l.start(t, Config{})
-			time.Sleep(time.Minute)
-			r.pcp, r.pmp = 8, 0
-			time.Sleep(leaseTime)
-			synctest.Wait()
+			sleep(time.Minute)
+			l.set(func() { r.pcp, r.pmp = 8, 0 })
+			sleep(leaseTime)
 			expect(t, m, mapped)
 			if got := m.Status()[0].Protocol; got != NATPMP {
 				t.Errorf("mapped by %v, want NAT-PMP since PCP refuses", got)
@@ -170,13 +166,11 @@ func TestRenewalFails(t *testing.T) {
 			r := newRouter(l)
 			r.pcp = 0
 			m := l.start(t, Config{})
-			time.Sleep(time.Minute)
-			r.pcp = absent
-			time.Sleep(leaseTime - 2*time.Minute)
-			synctest.Wait()
+			sleep(time.Minute)
+			l.set(func() { r.pcp = absent })
+			sleep(leaseTime - 2*time.Minute)
 			expect(t, m, mapped)
-			time.Sleep(2 * time.Minute)
-			synctest.Wait()
+			sleep(2 * time.Minute)
 			expect(t, m)
 			if err := m.Status()[0].Err; !errors.Is(err, ErrSilent) {
 				t.Errorf("the reason is %v, want ErrSilent", err)
@@ -191,20 +185,17 @@ func TestBackoff(t *testing.T) {
 		l := newLAN()
 		r := newRouter(l)
 		m := l.start(t, Config{})
-		time.Sleep(24 * time.Hour)
-		synctest.Wait()
+		sleep(24 * time.Hour)
 		expect(t, m)
-		before := r.requests["pcp"] + r.requests["external"] + r.requests["search"]
-		time.Sleep(10 * 24 * time.Hour)
-		synctest.Wait()
-		after := r.requests["pcp"] + r.requests["external"] + r.requests["search"]
+		before := r.count("pcp", "external", "search")
+		sleep(10 * 24 * time.Hour)
+		after := r.count("pcp", "external", "search")
 		if perHour := float64(after-before) / 240; perHour > 7.5 {
 			t.Errorf("%.1f packets an hour, want a few", perHour)
 		}
-		r.pcp = 0
+		l.set(func() { r.pcp = 0 })
 		m.NetworkChanged()
-		time.Sleep(10 * time.Millisecond)
-		synctest.Wait()
+		sleep(10 * time.Millisecond)
 		expect(t, m, mapped)
 	})
 }
@@ -216,35 +207,33 @@ func TestNetworkChanged(t *testing.T) {
 		r := newRouter(l)
 		r.pcp = 0
 		m := l.start(t, Config{})
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		expect(t, m, mapped)
 
 		other := Gateway{Addr: netip.MustParseAddr("10.0.0.1"), Local: netip.MustParseAddr("10.0.0.7")}
 		l.setGateway(other)
-		r.outside = netip.MustParseAddr("5.0.7.7")
+		l.set(func() { r.outside = netip.MustParseAddr("5.0.7.7") })
 		m.NetworkChanged()
-		time.Sleep(10 * time.Millisecond)
-		synctest.Wait()
+		sleep(10 * time.Millisecond)
 		expect(t, m, netip.AddrPortFrom(r.outside, 4000))
-		if len(r.nonces) != 2 {
-			t.Errorf("%d nonces for two routers, want 2", len(r.nonces))
+		if r.clients() != 2 {
+			t.Errorf("%d nonces for two routers, want 2", r.clients())
 		}
 
-		time.Sleep(time.Minute)
-		before := r.requests["pcp"]
+		sleep(time.Minute)
+		before := r.count("pcp")
 		for range 100 {
 			m.NetworkChanged()
-			time.Sleep(100 * time.Millisecond)
+			sleep(100 * time.Millisecond)
 		}
-		if got := r.requests["pcp"] - before; got > 11 {
+		if got := r.count("pcp") - before; got > 11 {
 			t.Errorf("%d requests in ten seconds of flapping, want at most one a second", got)
 		}
 		expect(t, m, netip.AddrPortFrom(r.outside, 4000))
 
 		l.setGateway(Gateway{})
 		m.NetworkChanged()
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
+		sleep(2 * time.Second)
 		expect(t, m)
 	})
 }
@@ -255,11 +244,10 @@ func TestNetworkChangedDuringSearch(t *testing.T) {
 		l := newLAN()
 		r := newRouter(l)
 		m := l.start(t, Config{})
-		time.Sleep(1100 * time.Millisecond)
-		r.pcp, r.delay = 0, 0
+		sleep(1100 * time.Millisecond)
+		l.set(func() { r.pcp, r.delay = 0, 0 })
 		m.NetworkChanged()
-		time.Sleep(10 * time.Millisecond)
-		synctest.Wait()
+		sleep(10 * time.Millisecond)
 		expect(t, m, mapped)
 	})
 }
@@ -278,15 +266,14 @@ func TestDoubleNAT(t *testing.T) {
 					r.pmp = 0
 				}
 				m := l.start(t, Config{})
-				time.Sleep(5 * time.Second)
-				synctest.Wait()
+				sleep(5 * time.Second)
 				expect(t, m)
 				e, ok := errors.AsType[*NotPublicError](m.Status()[0].Err)
 				if !ok || e.External != r.outside {
 					t.Errorf("%v at %s: the reason is %v, want NotPublicError", p, ip, m.Status()[0].Err)
 				}
-				if len(r.mapped) > 0 {
-					t.Errorf("%v at %s: the router has kept %v, want nothing", p, ip, r.mapped)
+				if len(r.forwards()) > 0 {
+					t.Errorf("%v at %s: the router has kept %v, want nothing", p, ip, r.forwards())
 				}
 			})
 		}
@@ -313,14 +300,13 @@ func TestNobodyAsked(t *testing.T) {
 				r.pcp, r.pmp = 0, 0
 				l.gw4 = test.gw
 				m := l.start(t, Config{V4: test.bound, V6: socket6})
-				time.Sleep(time.Hour)
-				synctest.Wait()
+				sleep(time.Hour)
 				status := m.Status()
 				if !errors.Is(status[0].Err, test.want) {
 					t.Errorf("the reason is %v, want %v", status[0].Err, test.want)
 				}
-				if name != "loopback" && len(r.requests) > 0 {
-					t.Errorf("the router was asked %v, want nothing", r.requests)
+				if n := r.count("pcp", "pmp", "external", "search"); name != "loopback" && n > 0 {
+					t.Errorf("the router was asked %d times, want never", n)
 				}
 			})
 		})
@@ -334,8 +320,7 @@ func TestRefused(t *testing.T) {
 		r := newRouter(l)
 		r.pcp, r.pmp = 10, 4
 		m := l.start(t, Config{})
-		time.Sleep(5 * time.Second)
-		synctest.Wait()
+		sleep(5 * time.Second)
 		expect(t, m)
 		e, ok := errors.AsType[*RefusedError](m.Status()[0].Err)
 		if !ok || e.Protocol != PCP || e.Code != 10 {
@@ -351,8 +336,8 @@ func TestCloseOfDeadRouter(t *testing.T) {
 		r := newRouter(l)
 		r.pcp = 0
 		m := l.start(t, Config{})
-		time.Sleep(time.Minute)
-		r.pcp = absent
+		sleep(time.Minute)
+		l.set(func() { r.pcp = absent })
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		begin := time.Now()
@@ -370,13 +355,13 @@ func TestCloseInHurry(t *testing.T) {
 		r := newRouter(l)
 		r.pcp = 0
 		m := l.start(t, Config{})
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		begin := time.Now()
 		m.Close(ctx)
-		if took := time.Since(begin); took > 0 || len(r.mapped) > 0 {
-			t.Errorf("Close took %v and left %v, want no time and nothing", took, r.mapped)
+		if took := time.Since(begin); took > 0 || len(r.forwards()) > 0 {
+			t.Errorf("Close took %v and left %v, want no time and nothing", took, r.forwards())
 		}
 	})
 }

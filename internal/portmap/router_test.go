@@ -6,12 +6,14 @@ package portmap
 import (
 	"bytes"
 	"encoding/binary"
+	"maps"
 	"net/netip"
 	"time"
 )
 
 // A router answers PCP, NAT-PMP and searches for UPnP devices.
 type router struct {
+	lan      *lan // whose lock guards the rest while a Mapper is at work
 	pcp, pmp int // the result code with which requests are answered, or one of those below
 	outside  netip.Addr
 	outside6 netip.Addr
@@ -34,11 +36,32 @@ const (
 
 func newRouter(l *lan) *router {
 	r := &router{
-		pcp: absent, pmp: absent, outside: outside, outside6: hostV6, booted: time.Now().Add(-1000 * time.Second),
+		lan: l, pcp: absent, pmp: absent, outside: outside, outside6: hostV6, booted: time.Now().Add(-1000 * time.Second),
 		mapped: make(map[uint16]uint32), nonces: make(map[[12]byte]bool), requests: make(map[string]int),
 	}
 	l.router = r.handle
 	return r
+}
+
+// count says how many requests of some kinds have come.
+func (r *router) count(kinds ...string) (n int) {
+	r.lan.set(func() {
+		for _, k := range kinds {
+			n += r.requests[k]
+		}
+	})
+	return n
+}
+
+// forwards is what the router has mapped, and clients how many nonces it has seen.
+func (r *router) forwards() (m map[uint16]uint32) {
+	r.lan.set(func() { m = maps.Clone(r.mapped) })
+	return m
+}
+
+func (r *router) clients() (n int) {
+	r.lan.set(func() { n = len(r.nonces) })
+	return n
 }
 
 // restart loses everything.

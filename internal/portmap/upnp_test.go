@@ -27,26 +27,24 @@ func TestUPnP(t *testing.T) {
 				l := newLAN()
 				d := newIGD(t, l, newRouter(l), kind)
 				m := l.start(t, Config{})
-				time.Sleep(upnpGrace + 10*time.Millisecond)
-				synctest.Wait()
+				sleep(upnpGrace + 10*time.Millisecond)
 				expect(t, m, mapped)
 				s := m.Status()[0]
-				if s.Protocol != UPnP || d.ports[4000] != "1200" {
-					t.Errorf("status %+v, the router has %v, want UPnP and 1200 s", s, d.ports)
+				if s.Protocol != UPnP || d.seen().ports[4000] != "1200" {
+					t.Errorf("status %+v, the router has %v, want UPnP and 1200 s", s, d.seen().ports)
 				}
-				if got := slices.Contains(d.actions, "AddAnyPortMapping"); got != (kind == ip2) {
-					t.Errorf("actions %v of %s", d.actions, kind)
+				if got := slices.Contains(d.seen().actions, "AddAnyPortMapping"); got != (kind == ip2) {
+					t.Errorf("actions %v of %s", d.seen().actions, kind)
 				}
-				before := len(d.actions)
-				time.Sleep(10 * leaseTime)
-				synctest.Wait()
+				before := len(d.seen().actions)
+				sleep(10 * leaseTime)
 				expect(t, m, mapped)
-				if got := len(d.actions) - before; got < 2*16 || got > 2*20 {
+				if got := len(d.seen().actions) - before; got < 2*16 || got > 2*20 {
 					t.Errorf("%d actions in ten lives, want two per renewal", got)
 				}
 				m.Close(t.Context())
-				if len(d.ports) > 0 {
-					t.Errorf("the router has %v after Close, want nothing", d.ports)
+				if len(d.seen().ports) > 0 {
+					t.Errorf("the router has %v after Close, want nothing", d.seen().ports)
 				}
 			})
 		})
@@ -61,8 +59,7 @@ func TestUPnPAtOnce(t *testing.T) {
 		r.pcp, r.pmp = 2, 2
 		newIGD(t, l, r, ip1)
 		m := l.start(t, Config{})
-		time.Sleep(10 * time.Millisecond)
-		synctest.Wait()
+		sleep(10 * time.Millisecond)
 		expect(t, m, mapped)
 	})
 }
@@ -75,13 +72,13 @@ func TestUPnPOpinions(t *testing.T) {
 		check func(t *testing.T, d *igdDevice, s Status)
 	}{
 		"taken 1": {ip1, func(d *igdDevice) { d.taken[4000] = true }, func(t *testing.T, d *igdDevice, s Status) {
-			if p := s.External.Port(); p == 4000 || d.ports[p] == "" {
-				t.Errorf("mapped to port %d, the router has %v, want another than 4000", p, d.ports)
+			if p := s.External.Port(); p == 4000 || d.seen().ports[p] == "" {
+				t.Errorf("mapped to port %d, the router has %v, want another than 4000", p, d.seen().ports)
 			}
 		}},
 		"taken 2": {ip2, func(d *igdDevice) { d.taken[4000] = true }, func(t *testing.T, d *igdDevice, s Status) {
 			if p := s.External.Port(); p != 4001 {
-				t.Errorf("mapped to port %d, the router has %v, want the one that it chose", p, d.ports)
+				t.Errorf("mapped to port %d, the router has %v, want the one that it chose", p, d.seen().ports)
 			}
 		}},
 		"permanent 1": {ip1, func(d *igdDevice) { d.codes["AddPortMapping"] = upnpOnlyPermanent }, permanent},
@@ -100,13 +97,13 @@ func TestUPnPOpinions(t *testing.T) {
 			}
 		}},
 		"double NAT": {ip1, func(d *igdDevice) { d.outside = "100.65.0.1" }, func(t *testing.T, d *igdDevice, s Status) {
-			if _, ok := errors.AsType[*NotPublicError](s.Err); !ok || len(d.ports) > 0 {
-				t.Errorf("the reason is %v and the router has %v, want NotPublicError and nothing", s.Err, d.ports)
+			if _, ok := errors.AsType[*NotPublicError](s.Err); !ok || len(d.seen().ports) > 0 {
+				t.Errorf("the reason is %v and the router has %v, want NotPublicError and nothing", s.Err, d.seen().ports)
 			}
 		}},
 		"URLBase": {ip1, func(d *igdDevice) { d.base = "<URLBase>http://192.168.1.1:5001/</URLBase>" }, func(t *testing.T, d *igdDevice, s Status) {
-			if want := netip.MustParseAddrPort("192.168.1.1:5001"); s.External != mapped || !slices.Contains(d.dialled, want) {
-				t.Errorf("status %+v after dialling %v, want %v to be used", s, d.dialled, want)
+			if want := netip.MustParseAddrPort("192.168.1.1:5001"); s.External != mapped || !slices.Contains(d.seen().dialled, want) {
+				t.Errorf("status %+v after dialling %v, want %v to be used", s, d.seen().dialled, want)
 			}
 		}},
 	}
@@ -117,12 +114,11 @@ func TestUPnPOpinions(t *testing.T) {
 				d := newIGD(t, l, newRouter(l), test.kind)
 				test.set(d)
 				m := l.start(t, Config{})
-				time.Sleep(10 * time.Second)
-				synctest.Wait()
+				sleep(10 * time.Second)
 				test.check(t, d, m.Status()[0])
 				m.Close(t.Context())
-				if len(d.ports) > 0 {
-					t.Errorf("the router has %v after Close, want nothing", d.ports)
+				if len(d.seen().ports) > 0 {
+					t.Errorf("the router has %v after Close, want nothing", d.seen().ports)
 				}
 			})
 		})
@@ -131,8 +127,8 @@ func TestUPnPOpinions(t *testing.T) {
 
 func permanent(t *testing.T, d *igdDevice, s Status) {
 	t.Helper()
-	if s.External != mapped || !s.Expires.IsZero() || d.ports[4000] != "0" {
-		t.Errorf("status %+v, the router has %v, want one that lasts", s, d.ports)
+	if s.External != mapped || !s.Expires.IsZero() || d.seen().ports[4000] != "0" {
+		t.Errorf("status %+v, the router has %v, want one that lasts", s, d.seen().ports)
 	}
 }
 
@@ -189,10 +185,9 @@ func TestUPnPLeadsElsewhere(t *testing.T) {
 				d := newIGD(t, l, r, ip1)
 				set(r, d)
 				m := l.start(t, Config{})
-				time.Sleep(20 * time.Second)
-				synctest.Wait()
+				sleep(20 * time.Second)
 				expect(t, m)
-				for _, a := range d.dialled {
+				for _, a := range d.seen().dialled {
 					if a.Addr() != routerAddr {
 						t.Errorf("dialled %v, want nobody but the router", a)
 					}
@@ -200,8 +195,8 @@ func TestUPnPLeadsElsewhere(t *testing.T) {
 				if m.Status()[0].Err == nil {
 					t.Error("no reason is given")
 				}
-				if len(d.actions) > 0 {
-					t.Errorf("actions %v, want none", d.actions)
+				if len(d.seen().actions) > 0 {
+					t.Errorf("actions %v, want none", d.seen().actions)
 				}
 			})
 		})
