@@ -74,10 +74,12 @@ type Config struct {
 	// LAN has peers on the local network found by multicast DNS: a dial asks there beside the rendezvous, or with none at
 	// all, and this endpoint answers those who ask for it. Whoever is on that network and knows this endpoint's ID learns
 	// its address there, before Authorize is asked; nobody else can tell whom a query or an answer is about, but that
-	// somebody looks for a peer can be seen. Hence it is off unless wanted. Peers for whom Addresses says
-	// neither [Direct] nor [LANOnly] are not asked for, and strangers for whom it says neither get no answer. It does nothing
-	// if Network is neither nil nor a [MulticastNetwork]. A peer that the rendezvous does not know is looked for 2 s longer
-	// before a dial fails with ErrNotFound.
+	// somebody looks for a peer can be seen. Hence it is off unless wanted. A session that is established this way before
+	// the rendezvous has answered has no ML-KEM in its keys, as with [Target].Addrs.
+	//
+	// Peers for whom Addresses says neither [Direct] nor [LANOnly] are not asked for, and strangers for whom it says neither
+	// get no answer. It does nothing if Network is neither nil nor a [MulticastNetwork]. A peer that the rendezvous does not
+	// know is looked for 2 s longer before a dial fails with ErrNotFound.
 	LAN bool
 	// NoPortMapping keeps the endpoint from asking the network's router, by PCP, NAT-PMP or UPnP, to forward its ports.
 	// If false, the router is asked when the operating system is the Network and this host's IPv4 address on the way to

@@ -108,5 +108,6 @@
 // same time, and one that has no network for [Config.IdleTimeout] end and must be dialled again. Relays and STUN
 // servers are used over IPv4 and IPv6, but relayed addresses are IPv4. Packets have at most 1200 bytes on relayed
 // paths. Session IDs and packet numbers are visible on the wire, so that an observer can link the paths of one
-// session. A [Conditioner] does not affect relays over TCP and TLS, nor the rendezvous.
+// session. With [Config.LAN] peers whose only common network has nothing but link-local addresses of IPv6 do not find each
+// other; and a session that was dialled at an address, found or known, has no ML-KEM in its keys. A [Conditioner] does not affect relays over TCP and TLS, nor the rendezvous.
 package peer

@@ -348,10 +348,14 @@ func TestLANRendezvousDead(t *testing.T) {
 // However two peers on one network find each other, and whoever dials, there is one session, and it stays.
 func TestLANOneSession(t *testing.T) {
 	delays := []time.Duration{-1, 0, time.Microsecond, time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond, time.Second}
+	thoughts := []time.Duration{0, 10 * time.Millisecond, 400 * time.Millisecond}
+	if testing.Short() {
+		delays, thoughts = []time.Duration{-1, time.Millisecond, 100 * time.Millisecond}, thoughts[:1]
+	}
 	for _, delay := range delays { // of the rendezvous; none if negative
 		for _, both := range []bool{false, true} {
 			for _, busy := range []bool{false, true} { // the first answer on the local network is lost
-				for _, thinks := range []time.Duration{0, 10 * time.Millisecond, 400 * time.Millisecond} { // before it lets the peer in
+				for _, thinks := range thoughts { // before it lets the peer in
 					t.Run(fmt.Sprintf("rendezvous %v, both %v, busy %v, thinks %v", delay, both, busy, thinks), func(t *testing.T) {
 						bubble(t, func(t *testing.T) { testLANOneSession(t, delay, thinks, both, busy) })
 					})
