@@ -158,7 +158,7 @@ func (c *conn) WriteTo(b []byte, to net.Addr) (int, error) {
 		return 0, c.opError("write", err)
 	}
 	if c.host.passes(dst) {
-		i.site.send(netip.AddrPortFrom(src, c.local.Port()), dst, bytes.Clone(b))
+		i.site.send(message{src: netip.AddrPortFrom(src, c.local.Port()), dst: dst, payload: bytes.Clone(b)})
 	}
 	return len(b), nil
 }

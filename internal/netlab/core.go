@@ -50,6 +50,8 @@ type inbound struct {
 	packet   Packet
 	from     *site // nil when injected
 	injected bool
+	tcp      *segment
+	local    node // takes it at once: it has come by no link
 }
 
 // flight is a packet on its way to a site.
@@ -58,6 +60,7 @@ type flight struct {
 	seq    uint64 // order of entry, so that packets due at the same moment keep it
 	to     *site
 	packet Packet
+	tcp    *segment
 }
 
 // core is the state of the core's goroutine.
@@ -76,7 +79,9 @@ func (n *Network) enter(in inbound) error {
 		n.mu.Unlock()
 		return ErrClosed
 	}
-	n.stats.entered.Add(1)
+	if in.local == nil {
+		n.stats.entered.Add(1)
+	}
 	if len(n.inbox) >= maxInbox {
 		n.mu.Unlock()
 		n.stats.overflow.Add(1)
@@ -89,6 +94,16 @@ func (n *Network) enter(in inbound) error {
 	default:
 	}
 	return nil
+}
+
+// hand gives a packet to a node that is no link away. What answers by itself gets it from the core's goroutine, so that
+// two hosts that answer each other do not do so in ever deeper calls.
+func (n *Network) hand(to node, m message) {
+	if m.tcp == nil {
+		to.take(m)
+		return
+	}
+	_ = n.enter(inbound{packet: Packet{From: m.src, To: m.dst, Payload: m.payload}, tcp: m.tcp, local: to}) // closed: lost
 }
 
 // run is the core's goroutine: it takes packets in, lets taps judge them, and delivers them when they are due.
@@ -122,8 +137,12 @@ func (n *Network) run() {
 
 // accept judges one packet and puts it on its way.
 func (n *Network) accept(in *inbound) {
+	if in.local != nil {
+		in.local.take(message{in.packet.From, in.packet.To, in.packet.Payload, in.tcp})
+		return
+	}
 	verdict := Pass
-	if !in.injected {
+	if !in.injected && in.tcp == nil {
 		n.mu.Lock()
 		taps := n.taps
 		n.mu.Unlock()
@@ -186,7 +205,7 @@ func (n *Network) launch(t transit) {
 	if at.IsZero() {
 		at = in.packet.Sent
 	}
-	heap.Push(&n.core.flights, flight{at: at.Add(delay), seq: n.core.seq, to: to, packet: in.packet})
+	heap.Push(&n.core.flights, flight{at: at.Add(delay), seq: n.core.seq, to: to, packet: in.packet, tcp: in.tcp})
 }
 
 // advance moves everything that is due, and returns when something will be, or zero if nothing is under way.
@@ -211,7 +230,7 @@ func (n *Network) deliver(now time.Time) (next time.Time) {
 			return f.at
 		}
 		f := fs.take()
-		if t := (transit{in: inbound{packet: f.packet}, to: f.to}); !n.hold(&f.to.down, t) {
+		if t := (transit{in: inbound{packet: f.packet, tcp: f.tcp}, to: f.to}); !n.hold(&f.to.down, t) {
 			n.arrive(t)
 		}
 	}
@@ -222,7 +241,7 @@ func (n *Network) deliver(now time.Time) (next time.Time) {
 func (n *Network) arrive(t transit) {
 	n.stats.delivered.Add(1)
 	p := &t.in.packet
-	t.to.take(p.From, p.To, p.Payload)
+	t.to.take(message{p.From, p.To, p.Payload, t.in.tcp})
 }
 
 // flights is a heap, the next one due first.

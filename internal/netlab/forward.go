@@ -11,30 +11,60 @@ import (
 	"github.com/seed-98f0d4c2/runnel/internal/netlab/nat"
 )
 
+// judges are two machines for the same addresses, because UDP and TCP have ports of their own; nil if nobody judges.
+type judges struct{ udp, tcp *nat.NAT }
+
+// tcpLifetime is how long a NAT keeps the mapping of a silent TCP connection, at least (RFC 5382 REQ-5).
+const tcpLifetime = 2*time.Hour + 4*time.Minute
+
+func newJudges(c *NATConfig, build func(c *NATConfig) *nat.NAT) judges {
+	t := *c
+	t.Lifetime = max(c.Lifetime, tcpLifetime)
+	t.Seed++
+	return judges{build(c), build(&t)}
+}
+
+func (j judges) any() bool { return j.udp != nil }
+
+func (j judges) of(m message) *nat.NAT {
+	if m.tcp != nil {
+		return j.tcp
+	}
+	return j.udp
+}
+
+func (j judges) restart() {
+	if j.any() {
+		j.udp.Restart()
+		j.tcp.Restart()
+	}
+}
+
 // send takes a packet from one of the site's nodes on its way. The payload belongs to the network from now on.
-func (s *site) send(src, dst netip.AddrPort, payload []byte) {
+func (s *site) send(m message) {
 	s.mu.Lock()
-	if to := s.nodes[dst.Addr()]; to != nil {
+	if to := s.nodes[m.dst.Addr()]; to != nil {
 		s.mu.Unlock()
-		to.take(src, dst, payload)
+		s.net.hand(to, m)
 		return
 	}
-	if s.block || s.nat != nil && s.lan.Contains(dst.Addr()) {
+	if s.block && m.tcp == nil || s.nat.any() && s.lan.Contains(m.dst.Addr()) {
 		s.mu.Unlock()
 		s.net.stats.unroutable.Add(1)
 		return
 	}
-	if m := s.machine(src.Addr()); m != nil {
+	if j := s.judge(m, m.src.Addr()); j != nil {
 		now := time.Now()
-		outside, ok := m.Out(now, src, dst)
-		if ok && dst.Addr() == s.outer { // a private host behind a NAT: turned round, or not
+		outside, ok := j.Out(now, m.src, m.dst)
+		if ok && m.dst.Addr() == s.outer { // a private host behind a NAT: turned round, or not
 			var to node
-			if dst, ok = m.Hairpin(now, outside, dst); ok {
-				to = s.nodes[dst.Addr()]
+			if m.dst, ok = j.Hairpin(now, outside, m.dst); ok {
+				to = s.nodes[m.dst.Addr()]
 			}
 			s.mu.Unlock()
 			if to != nil {
-				to.take(outside, dst, payload)
+				m.src = outside
+				s.net.hand(to, m)
 			}
 			return
 		}
@@ -42,58 +72,54 @@ func (s *site) send(src, dst netip.AddrPort, payload []byte) {
 			s.mu.Unlock()
 			return
 		}
-		src = outside
+		m.src = outside
 	}
 	s.mu.Unlock()
 	if s.parent != nil {
-		s.parent.send(src, dst, payload)
+		s.parent.send(m)
 		return
 	}
-	_ = s.net.enter(inbound{packet: Packet{From: src, To: dst, Payload: payload}, from: s}) // closed: lost
+	_ = s.net.enter(inbound{packet: Packet{From: m.src, To: m.dst, Payload: m.payload}, tcp: m.tcp, from: s}) // closed: lost
 }
 
 // take takes a packet that has come to the site from outside.
-func (s *site) take(src, dst netip.AddrPort, payload []byte) {
+func (s *site) take(m message) {
 	s.mu.Lock()
-	if s.block || src.Addr() == s.outer || src.Port() == 0 {
+	if s.block && m.tcp == nil || m.src.Addr() == s.outer || m.src.Port() == 0 {
 		s.mu.Unlock()
 		s.net.stats.unroutable.Add(1)
 		return
 	}
-	if m := s.machine(dst.Addr()); m != nil {
+	if j := s.judge(m, m.dst.Addr()); j != nil {
 		var ok bool
-		if dst, ok = m.In(time.Now(), src, dst); !ok {
+		if m.dst, ok = j.In(time.Now(), m.src, m.dst); !ok {
 			s.mu.Unlock()
 			return
 		}
 	}
-	to := s.nodes[dst.Addr()]
+	to := s.nodes[m.dst.Addr()]
 	s.mu.Unlock()
 	if to == nil {
 		s.net.stats.unroutable.Add(1)
 		return
 	}
-	to.take(src, dst, payload)
+	to.take(m)
 }
 
-// machine returns what judges packets from or to an address of the site; nil: nobody does.
-func (s *site) machine(a netip.Addr) *nat.NAT {
-	if s.nat != nil && a.Is4() {
-		return s.nat
+// judge returns what judges packets from or to an address of the site; nil: nobody does.
+func (s *site) judge(m message, a netip.Addr) *nat.NAT {
+	if s.nat.any() && a.Is4() {
+		return s.nat.of(m)
 	}
-	return s.firewall
+	return s.firewall.of(m)
 }
 
 // reboot restarts the NAT and the firewall.
 func (s *site) reboot() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.nat != nil {
-		s.nat.Restart()
-	}
-	if s.firewall != nil {
-		s.firewall.Restart()
-	}
+	s.nat.restart()
+	s.firewall.restart()
 }
 
 // readdress gives the site, which is at the core, other public addresses. It returns the hosts whose own addresses have
@@ -110,13 +136,12 @@ func (s *site) readdress() map[*Host][2]addrs {
 		s.outer = s.publicAddr()
 		delete(n.byAddr, before)
 		n.byAddr[s.outer] = s
-		if s.nat != nil {
-			s.nat.SetAddr(s.outer)
+		if s.nat.any() {
+			s.nat.udp.SetAddr(s.outer)
+			s.nat.tcp.SetAddr(s.outer)
 		}
 	}
-	if s.firewall != nil {
-		s.firewall.Restart()
-	}
+	s.firewall.restart()
 	type change struct {
 		host     *Host
 		old, now netip.Addr

@@ -4,11 +4,8 @@
 package netlab
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -28,9 +25,10 @@ type Host struct {
 	detached []*iface // what Attach brings back
 	home     *site    // of the default interface, also while detached
 	ports    map[portKey]*conn
-	v6       bool   // the host has ever been at a site with IPv6
-	next     uint16 // where the search for a free port starts
-	changes  uint64 // of addresses and routes
+	v6       bool    // the host has ever been at a site with IPv6
+	tcp      tcpHost // has a lock of its own
+	next     uint16  // where the search for a free port starts
+	changes  uint64  // of addresses and routes
 	changed  chan struct{}
 	view     View // of the host's own WaitChange
 }
@@ -90,6 +88,7 @@ func (n *Network) addHost(s *site) (*Host, error) {
 		changed: make(chan struct{}),
 	}
 	h.view.Host = h
+	h.tcp.init()
 	i, err := h.connect(s, addrs{})
 	if err != nil {
 		return nil, err
@@ -113,20 +112,15 @@ func (h *Host) site() *site {
 // invalid where there is IPv6 only.
 func (h *Host) PublicAddr() netip.Addr { return h.site().public() }
 
-// NATStats returns what the nearest NAT in front of the host has done; all zero if there is none.
+// NATStats returns what the nearest NAT in front of the host has done with UDP; all zero if there is none.
 func (h *Host) NATStats() NATStats {
 	s := h.site()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.nat == nil {
+	if !s.nat.any() {
 		return NATStats{}
 	}
-	return s.nat.Stats()
-}
-
-// DialContext is not supported: there is no TCP here.
-func (h *Host) DialContext(context.Context, string, string) (net.Conn, error) {
-	return nil, fmt.Errorf("netlab: dial: %w", errors.ErrUnsupported)
+	return s.nat.udp.Stats()
 }
 
 // SetLoss sets the loss of the host's link in each direction, for packets that enter the core from now on. Hosts
@@ -195,18 +189,22 @@ func (h *Host) Renumber() error {
 func (h *Host) Dropped() uint64 { return h.dropped.Load() }
 
 // take takes a packet that has come to the host.
-func (h *Host) take(src, dst netip.AddrPort, payload []byte) {
-	if !h.passes(src) {
+func (h *Host) take(m message) {
+	if m.tcp != nil {
+		h.takeTCP(m)
+		return
+	}
+	if !h.passes(m.src) {
 		return
 	}
 	h.mu.Lock()
-	c := h.ports[keyOf(dst)]
-	if c != nil && !(h.owner(dst.Addr()) != nil && (c.local.Addr().IsUnspecified() || c.local.Addr() == dst.Addr())) {
+	c := h.ports[keyOf(m.dst)]
+	if c != nil && !(h.owner(m.dst.Addr()) != nil && (c.local.Addr().IsUnspecified() || c.local.Addr() == m.dst.Addr())) {
 		c = nil
 	}
 	h.mu.Unlock()
 	if c != nil {
-		c.receive(payload, src)
+		c.receive(m.payload, m.src)
 	}
 }
 
@@ -221,4 +219,5 @@ func (h *Host) closeAll() {
 	for _, c := range conns {
 		_ = c.Close() // closed before: not our concern
 	}
+	h.tcp.closeAll()
 }

@@ -64,7 +64,7 @@ func (h *Host) route(local, to netip.Addr) (*iface, netip.Addr, error) {
 		if !i.of(to.Is6()).IsValid() {
 			continue
 		}
-		if i.site.nat != nil && i.site.lan.Contains(to) {
+		if i.site.nat.any() && i.site.lan.Contains(to) {
 			best = i
 			break
 		}
@@ -90,6 +90,7 @@ func (h *Host) change(f func()) (gone []*iface) {
 	for _, i := range h.ifaces {
 		h.v6 = h.v6 || i.v6.IsValid()
 	}
+	h.abortStreams()
 	h.changes++
 	close(h.changed)
 	h.changed = make(chan struct{})

@@ -14,7 +14,14 @@ import (
 // A node is what has an address on a site's network: a host, or a site behind this one.
 type node interface {
 	// take gets a packet that was sent to one of the node's addresses. The payload is its own.
-	take(src, dst netip.AddrPort, payload []byte)
+	take(message)
+}
+
+// A message is a packet on its way to a node.
+type message struct {
+	src, dst netip.AddrPort
+	payload  []byte
+	tcp      *segment // nil: UDP
 }
 
 // A site is a network with its link to the core, or to the site that it is behind: a public host alone, or a NAT and what
@@ -36,8 +43,8 @@ type site struct {
 	mu       sync.Mutex
 	outer    netip.Addr // IPv4 towards the parent: the NAT's, or the public host's; none if there is IPv6 only
 	renumber int        // how often
-	nat      *nat.NAT   // of IPv4; nil: none
-	firewall *nat.NAT   // of addresses that are not translated; nil: none
+	nat      judges     // of IPv4
+	firewall judges     // of addresses that are not translated
 	nodes    map[netip.Addr]node
 	next     int // number of the next node
 }
@@ -77,11 +84,11 @@ func (n *Network) newSite(c *HostConfig, parent *site) (*site, error) {
 		}
 		if natCfg != nil {
 			natCfg.Seed += (n.cfg.Seed + uint64(i)<<20) * 0x9e3779b97f4a7c15
-			s.nat = nat.New(s.outer, natCfg)
+			s.nat = newJudges(natCfg, func(c *NATConfig) *nat.NAT { return nat.New(s.outer, c) })
 		}
 	}
 	if wallCfg != nil {
-		s.firewall = nat.NewFirewall(wallCfg)
+		s.firewall = newJudges(wallCfg, nat.NewFirewall)
 	}
 	n.sites = append(n.sites, s)
 	return s, nil
@@ -130,7 +137,7 @@ func (s *site) join(h *Host, want addrs) (got addrs, err error) {
 func (s *site) joinIPv4(what node) (netip.Addr, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.nat == nil {
+	if !s.nat.any() {
 		if _, host := what.(*Host); !host || s.nodes[s.outer] != nil || s.family == OnlyIPv6 {
 			return netip.Addr{}, fmt.Errorf("%w: site %d has no private network", ErrConfig, s.number)
 		}
@@ -154,7 +161,7 @@ func (s *site) joinIPv4(what node) (netip.Addr, error) {
 // rejoinIPv4 gives a node the address that it had, or another if that is taken or was renumbered.
 func (s *site) rejoinIPv4(what node, addr netip.Addr) (netip.Addr, error) {
 	s.mu.Lock()
-	if addr.IsValid() && s.nodes[addr] == nil && (s.nat != nil || addr == s.outer) {
+	if addr.IsValid() && s.nodes[addr] == nil && (s.nat.any() || addr == s.outer) {
 		s.nodes[addr] = what
 		s.mu.Unlock()
 		return addr, nil

@@ -47,6 +47,9 @@ type Config struct {
 	// Relays is how many relays there are. If zero, there is one; it must not be negative.
 	Relays int
 
+	// RelayTCP lets relays be reached by TCP too, for hosts that have no UDP.
+	RelayTCP bool
+
 	// IPv6 gives the STUN servers and relays IPv6 addresses too, and advises them, so that hosts without IPv4 have some.
 	// Relayed addresses are of IPv4 all the same.
 	IPv6 bool

@@ -44,8 +44,11 @@ func (n *Network) startServers() {
 				s.STUN = append(s.STUN, addr.String())
 			}
 			if i < relays {
-				url := "turn:" + addr.String() + "?transport=udp"
-				s.Relays = append(s.Relays, signaling.Relay{URL: url, Username: user, Credential: credential})
+				url := "turn:" + addr.String() + "?transport="
+				s.Relays = append(s.Relays, signaling.Relay{URL: url + "udp", Username: user, Credential: credential})
+				if n.cfg.RelayTCP {
+					s.Relays = append(s.Relays, signaling.Relay{URL: url + "tcp", Username: user, Credential: credential})
+				}
 			}
 		}
 		n.relays = append(n.relays, r)
@@ -69,6 +72,7 @@ func (n *Network) startRelay() *relayServer {
 	}
 	r := &relayServer{host: &Host{n: n, h: h}}
 	var conns []net.PacketConn
+	var listeners []net.Listener
 	for _, ip := range ips {
 		pc, err := h.ListenPacket(context.Background(), "udp", netip.AddrPortFrom(ip, relayPort))
 		if err != nil {
@@ -76,9 +80,18 @@ func (n *Network) startRelay() *relayServer {
 		}
 		conns = append(conns, pc)
 		r.addrs = append(r.addrs, netip.AddrPortFrom(ip, relayPort))
+		if !n.cfg.RelayTCP {
+			continue
+		}
+		ln, err := h.Listen(context.Background(), "tcp", netip.AddrPortFrom(ip, relayPort))
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		listeners = append(listeners, ln)
 	}
 	r.srv, err = relay.New(&relay.Config{
 		PacketConns: conns,
+		Listeners:   listeners,
 		RelayIP:     h.PublicAddr(),
 		ListenRelay: func(port int) (net.PacketConn, error) {
 			return h.ListenPacket(context.Background(), "udp4", netip.AddrPortFrom(h.PublicAddr(), uint16(port)))

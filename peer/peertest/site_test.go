@@ -26,6 +26,7 @@ func TestPathsDependOnSites(t *testing.T) {
 		name   string
 		a, b   site
 		behind bool // a is behind a carrier's NAT, too
+		tcp    bool // relays can be reached by TCP
 		want   mobility.Kind
 		err    error
 	}{
@@ -35,15 +36,20 @@ func TestPathsDependOnSites(t *testing.T) {
 		{name: "no family in common", a: wall, b: site{NAT: peertest.PortRestricted}, want: mobility.Relayed},
 		{name: "two NATs", a: twice, b: twice, behind: true, want: mobility.Direct},
 		{name: "UDP blocked", a: site{BlockUDP: true}, b: site{}, err: peer.ErrUnreachable},
+		{name: "UDP blocked, relay by TCP", a: site{BlockUDP: true}, b: site{}, tcp: true, want: mobility.Relayed},
+		{
+			name: "UDP blocked for both", a: site{NAT: peertest.Symmetric, BlockUDP: true},
+			b: site{NAT: peertest.Symmetric, BlockUDP: true}, tcp: true, want: mobility.Relayed,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := peertest.New(t, &peertest.Config{OneWay: 10 * time.Millisecond, IPv6: true})
+				n := peertest.New(t, &peertest.Config{OneWay: 10 * time.Millisecond, IPv6: true, RelayTCP: tt.tcp})
 				if tt.behind {
 					tt.a.Behind = n.Host(peertest.FullCone)
 				}
 				a, b := n.HostAt(tt.a).Endpoint(nil), n.HostAt(tt.b).Endpoint(nil)
-				time.Sleep(time.Second) // relays are allocated
+				time.Sleep(5 * time.Second) // relays are allocated, also those that had to be tried by UDP first
 				s, err := a.Dial(t.Context(), b.ID())
 				if !errors.Is(err, tt.err) {
 					t.Fatalf("error is %v, want %v", err, tt.err)
