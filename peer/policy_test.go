@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-98f0d4c2/runnel/internal/netlab"
 	"github.com/seed-98f0d4c2/runnel/internal/pionx/icex"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 	"github.com/seed-98f0d4c2/runnel/mobility"
@@ -528,4 +529,90 @@ func TestPolicyOfPathsIsRefused(t *testing.T) {
 		t.Error("Config.Policy.RelayOnly was taken, and would hide nothing")
 		_ = e.Close(t.Context())
 	}
+}
+
+// A wanderer is a host whose networks may change, and that notes where its packets go and come from.
+type wanderer struct {
+	*netlab.Host
+
+	mu   sync.Mutex
+	nets []netip.Prefix
+	with map[netip.Addr]int
+}
+
+func newWanderer(h *netlab.Host, nets ...netip.Prefix) *wanderer {
+	w := &wanderer{Host: h, nets: nets, with: make(map[netip.Addr]int)}
+	h.BlockUDP(func(remote netip.AddrPort) bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.with[remote.Addr()]++
+		return false
+	})
+	return w
+}
+
+func (w *wanderer) LocalPrefixes() ([]netip.Prefix, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.nets, nil
+}
+
+// A session within a network sends nothing to the peer's address once this host has left the network, for it may belong to
+// somebody else in the next one; not even that the session is over.
+func TestLANOnlyLeavesNetwork(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		lab, err := netlab.New(&netlab.Config{OneWay: 10 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer lab.Close()
+		home, err := lab.AddHost(netlab.PortRestricted)
+		if err != nil {
+			t.Fatal(err)
+		}
+		beside, err := lab.AddHostBehind(home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var hub signaling.Hub
+		listen := func(network peer.Network) *peer.Endpoint {
+			_, key, _ := ed25519.GenerateKey(nil)
+			e, err := peer.Listen(t.Context(), &peer.Config{
+				Key: key, Network: network, Signaler: hub.Join(signaling.IDFromKey(key)), Addresses: everybody(peer.LANOnly),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return e
+		}
+		w := newWanderer(home, netip.MustParsePrefix("10.0.0.0/8"))
+		subject, other := listen(w), listen(beside)
+		defer other.Close(t.Context())
+		defer subject.Close(t.Context())
+		a, b := meet(t, subject, other)
+		go echoSession(t.Context(), b)
+		talk(t, a, "at home")
+		addrs, _ := beside.LocalAddrs()
+		w.mu.Lock()
+		before := w.with[addrs[0]]
+		w.nets = []netip.Prefix{netip.MustParsePrefix("192.168.7.0/24")}
+		w.mu.Unlock()
+		if before == 0 {
+			t.Fatalf("no packets with %v, but with %v", addrs, w.with)
+		}
+		beside.SetDown(true) // what it sends would be counted
+		subject.NetworkChanged()
+		time.Sleep(time.Second)
+		w.mu.Lock()
+		clear(w.with)
+		w.mu.Unlock()
+		time.Sleep(20 * time.Second)
+		a.Abort(2000, "")
+		time.Sleep(5 * time.Second)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if len(w.with) > 0 {
+			t.Errorf("packets with %v after the host has left the network, want none", w.with)
+		}
+	})
 }
