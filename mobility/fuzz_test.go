@@ -90,7 +90,7 @@ func runOps(t *testing.T, ops []byte, policy Policy) {
 		}
 	}
 	for len(ops) >= 2 {
-		op, arg := ops[0]%11, ops[1]
+		op, arg := ops[0]%17, ops[1]
 		ops = ops[2:]
 		k := keyOf(arg)
 		switch op {
@@ -135,9 +135,46 @@ func runOps(t *testing.T, ops []byte, policy Policy) {
 			if next := m.NextTimeout(); !next.IsZero() && !next.After(now) {
 				t.Fatalf("NextTimeout %v after HandleTimeout at %v", next, now)
 			}
+		case 10:
+			m.HandleLocalChange(now, "fuzzed")
+		case 11: // a list of two, or none
+			var list []Candidate
+			if arg&8 != 0 {
+				list = []Candidate{{k, Kind(arg >> 6 & 1)}, {keyOf(arg + 1), Direct}}
+			}
+			for _, c := range list {
+				vouched[c.Key] = true
+			}
+			m.HandleCandidates(now, list)
+		case 12:
+			m.HandleLosses(now, uint64(arg&15), uint64(arg>>4))
+		case 13:
+			m.SetBattery(now, arg&1 != 0)
+		case 14: // traffic
+			for range arg & 31 {
+				m.HandleReceived(now, m.Current().Key, 100, true)
+			}
+			if m.lookup(m.Current().Key) != nil {
+				in[m.Current().Key] += 100 * int(arg&31)
+			}
+		case 15: // a long sleep, with timeouts
+			until := now.Add(time.Duration(arg) * time.Second / 4)
+			for n := 0; ; n++ {
+				next := m.NextTimeout()
+				if next.IsZero() || next.After(until) {
+					break
+				}
+				now = maxTime(now, next)
+				m.HandleTimeout(now)
+				drain()
+				if n > 100*int(arg)+100 {
+					t.Fatalf("%d timeouts in %d s", n, arg)
+				}
+			}
+			now = until
 		case 9:
 			now = now.Add(time.Duration(arg) * 10 * time.Millisecond)
-		case 10: // as the application allows direct paths, or the host leaves a network
+		case 16: // as the application allows direct paths, or the host leaves a network
 			policy.RelayOnly = arg&1 != 0
 			policy.Allowed = nil
 			if forbidden := int32(arg >> 1 & 7); forbidden < 4 {
@@ -147,12 +184,20 @@ func runOps(t *testing.T, ops []byte, policy Policy) {
 			losses++
 		}
 		drain()
+		if n := len(m.History()); n > maxHistory {
+			t.Fatalf("%d records", n)
+		}
+		for _, p := range m.Paths() {
+			if p.Loss < 0 || p.Loss > 1 {
+				t.Fatalf("%v loses %v of what is sent", p, p.Loss)
+			}
+		}
 	}
 }
 
 // TestRandomCalls is the fuzz target with seeds, for every run of the tests.
 func TestRandomCalls(t *testing.T) {
-	for seed := range uint64(100) {
+	for seed := range seeds(40) {
 		ops := make([]byte, 2000)
 		seeded(seed)(ops)
 		if seed%2 == 0 { // few paths, so that more happens on each

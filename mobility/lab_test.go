@@ -26,8 +26,8 @@ type lab struct {
 	natLife time.Duration // after which the NATs forget; zero: never
 	loss    float64
 	slow    func(from, to netip.AddrPort) time.Duration // added to the delay; nil: nothing
-	blocked func(from, to netip.AddrPort) bool // nil: nothing is
-	packets int                                // sent so far, by both
+	blocked func(from, to netip.AddrPort) bool          // nil: nothing is
+	packets int                                         // sent so far, by both
 	log     []string
 }
 
@@ -36,10 +36,10 @@ type end struct {
 	lab      *lab
 	name     string
 	m        *Machine
-	socket   netip.AddrPort // as the world sees it
-	relay    netip.AddrPort // of its allocation; invalid: none
+	socket   netip.AddrPort                  // as the world sees it
+	relay    netip.AddrPort                  // of its allocation; invalid: none
 	open     map[[2]netip.AddrPort]time.Time // since when it last sent there
-	mapped   time.Time // when its socket last sent
+	mapped   time.Time                       // when its socket last sent
 	rebinds  int
 	cone     bool // its NAT filters nothing
 	down     bool // detached

@@ -11,8 +11,11 @@ func (m *Machine) suspectAt() time.Time {
 		return time.Time{}
 	}
 	at := m.cur.waiting.Add(m.silence())
-	if !m.lastVerify.IsZero() && at.Before(m.lastVerify.Add(verifyEvery)) {
-		at = m.lastVerify.Add(verifyEvery)
+	if m.lastVerify.IsZero() {
+		return at
+	}
+	if last := m.lastVerify.Add(verifyEvery << min(m.doubts, 2)); at.Before(last) {
+		return last
 	}
 	return at
 }
@@ -141,7 +144,6 @@ func (m *Machine) failed(now time.Time) {
 	m.tooQuiet(now, m.quiet.testing)
 	p.unprove()
 	p.probe = probe{}
-	p.loss = 0 // being dead is no quality
 	if m.ground {
 		return // it is not to blame
 	}

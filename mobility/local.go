@@ -28,8 +28,8 @@ func (m *Machine) HandleLocalChange(now time.Time, why string) {
 	}
 }
 
-// raceMost is how many paths are challenged at once when the current one is in doubt. Half of the burst is left for what
-// comes next.
+// raceMost is how many paths are challenged at once when the current one is in doubt, and the others a little later. Half
+// of the burst is left for what comes next.
 const raceMost = probeBurst / 2
 
 // groundAnew is when a verification begins anew if the ground moves again.
@@ -41,10 +41,14 @@ func (m *Machine) challengeAll(now time.Time) {
 	left := raceMost
 	for class := range 4 {
 		for _, p := range m.paths {
-			if m.raceClass(p) == class && (left > 0 || m.outage) {
-				m.race(now, p)
-				left--
+			if m.raceClass(p) != class {
+				continue
 			}
+			at := now
+			if left--; left < 0 {
+				at = now.Add(patienceMin)
+			}
+			m.race(now, p, at)
 		}
 	}
 }
@@ -61,8 +65,8 @@ func (m *Machine) raceClass(p *path) int {
 	return 3
 }
 
-// race challenges p now, or soon if it has just been challenged, and quickly again if it does not answer.
-func (m *Machine) race(now time.Time, p *path) {
+// race challenges p at next, or soon after if it has just been challenged, and quickly again if it does not answer.
+func (m *Machine) race(now time.Time, p *path, next time.Time) {
 	why := tryFailover
 	switch {
 	case m.outage:
@@ -77,8 +81,7 @@ func (m *Machine) race(now time.Time, p *path) {
 	if !p.vouched && !p.proven {
 		return // only packets came from there: it has not earned this
 	}
-	next := now
-	if at := p.lastChallenge.Add(raceEvery); at.After(now) {
+	if at := p.lastChallenge.Add(raceEvery); at.After(next) {
 		next = at
 	}
 	if p.probe.why == why && next.After(p.probe.next) {

@@ -10,6 +10,7 @@ const (
 	lossDegraded   = 0.10 // loss of the current path that calls for a comparison
 	lossBad        = 0.25 // loss that makes a session leave a path ...
 	lossGood       = 0.10 // ... for one that loses no more than this
+	lossBack       = 0.15 // loss of a path that a session does not move to if another loses clearly less
 	slowDegraded   = 3    // how many times the lowest round-trip time calls for a comparison
 	slowLeast      = 100 * time.Millisecond
 	degradedEvery  = 5 * time.Second // between two Degraded

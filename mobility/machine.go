@@ -177,6 +177,9 @@ func (m *Machine) HandleTimeout(now time.Time) {
 		}
 	}
 	if due(now, m.suspectAt()) {
+		if m.elsewhere > 0 {
+			m.doubts = min(m.doubts+1, maxDoubts) // the peer's answers take another path
+		}
 		m.verify(now, false, "what was sent by it is not answered")
 	}
 	// A probe's end may remove none of the paths, but it may start other probes, change the current path, and with it

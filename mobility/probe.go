@@ -209,7 +209,7 @@ func (m *Machine) giveUp(now time.Time, p *path) {
 // unprove ends the validity of p and with it the freedom to send: the budget has to be earned again.
 func (p *path) unprove() {
 	if p.valid {
-		p.valid = false
+		p.valid, p.loss = false, 0               // being dead is no quality
 		p.grant, p.recv, p.sent = p.queued, 0, 0 // what waits to be polled was asked for while it was
 	}
 }

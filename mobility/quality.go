@@ -23,7 +23,7 @@ func better(p, cur Path, margin time.Duration) bool {
 		return p.Validated
 	case cur.Loss > lossBad && p.Loss < lossGood:
 		return true
-	case p.Loss > lossGood && p.Loss > cur.Loss+lossGood:
+	case p.Loss > lossBack && p.Loss > cur.Loss+lossGood:
 		return false
 	case p.Kind != cur.Kind:
 		return p.Kind == Direct

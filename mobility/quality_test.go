@@ -4,6 +4,7 @@
 package mobility
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -39,6 +40,57 @@ func TestBetter(t *testing.T) {
 		}
 		if tt.want && better(tt.cur, tt.p, tt.margin) {
 			t.Errorf("%s: each is better than the other", tt.name)
+		}
+	}
+}
+
+func TestBetterByAddress(t *testing.T) {
+	const ms = time.Millisecond
+	mk := func(remote string, rtt time.Duration, loss float64) Path {
+		return Path{Key: Key{0, addr(remote)}, Validated: true, RTT: rtt, Loss: loss}
+	}
+	v4, v6, lan, ula := "192.0.2.1:1", "[2001:db8::1]:1", "192.168.1.7:1", "[fd00::1]:1"
+	relay := mk(v4, 50*ms, 0)
+	relay.Kind = Relayed
+	for _, tt := range []struct {
+		name   string
+		p, cur Path
+		want   bool
+	}{
+		{"IPv6 that takes as long", mk(v6, 50*ms, 0), mk(v4, 50*ms, 0), true},
+		{"IPv6 that takes a little longer", mk(v6, 60*ms, 0), mk(v4, 50*ms, 0), true},
+		{"IPv6 that takes longer", mk(v6, 61*ms, 0), mk(v4, 50*ms, 0), false},
+		{"IPv4 that takes a little less", mk(v4, 45*ms, 0), mk(v6, 60*ms, 0), false},
+		{"IPv4 that takes much less", mk(v4, 35*ms, 0), mk(v6, 60*ms, 0), true},
+		{"the local network before a hairpin", mk(lan, 2*ms, 0), mk(v4, 2*ms, 0), true},
+		{"a local network that is slower", mk(lan, 3*ms, 0), mk(v4, 2*ms, 0), false},
+		{"a hairpin before the local network", mk(v4, 2*ms, 0), mk(lan, 3*ms, 0), false},
+		{"a unique local address", mk(ula, 2*ms, 0), mk(v6, 2*ms, 0), true},
+		{"a loss that is bad, to a relay", relay, mk(v4, 20*ms, 0.3), true},
+		{"a loss that can be borne", relay, mk(v4, 20*ms, 0.2), false},
+		{"back to a path that loses", mk(v4, 20*ms, 0.2), relay, false},
+		{"back to a path that no longer does", mk(v4, 20*ms, 0.05), relay, true},
+	} {
+		if got := better(tt.p, tt.cur, 20*ms); got != tt.want {
+			t.Errorf("%s: better = %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestBetterIsAntisymmetric: no two paths are better than each other, or a session would never come to rest.
+func TestBetterIsAntisymmetric(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	addrs := []string{"192.0.2.1:1", "[2001:db8::1]:1", "192.168.1.7:1", "[fd00::1]:1"}
+	some := func() Path {
+		return Path{
+			Key: Key{0, addr(addrs[rng.IntN(4)])}, Kind: Kind(rng.IntN(2)), Validated: rng.IntN(8) > 0,
+			RTT: time.Duration(rng.IntN(80)) * time.Millisecond, Loss: float64(rng.IntN(8)) / 16,
+		}
+	}
+	for range 200000 {
+		a, b, margin := some(), some(), time.Duration(rng.IntN(3)*10)*time.Millisecond
+		if better(a, b, margin) && better(b, a, margin) {
+			t.Fatalf("%+v and %+v are better than each other", a, b)
 		}
 	}
 }
