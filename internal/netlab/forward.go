@@ -85,7 +85,7 @@ func (s *site) send(m message) {
 // take takes a packet that has come to the site from outside.
 func (s *site) take(m message) {
 	s.mu.Lock()
-	if s.block && m.tcp == nil || m.src.Addr() == s.outer || m.src.Port() == 0 {
+	if s.block && m.tcp == nil || m.src.Addr() == s.outer || m.src.Port() == 0 || m.src.Addr().Is4() != m.dst.Addr().Is4() {
 		s.mu.Unlock()
 		s.net.stats.unroutable.Add(1)
 		return

@@ -64,8 +64,15 @@ func TestTap(t *testing.T) {
 		if got := sb.want("forged"); got != spoofed {
 			t.Errorf("forged packet came from %v, want %v", got, spoofed)
 		}
-		if s := l.Stats(); s.Entered != 8 || s.Delivered != 8 || s.Tapped != 1 || s.Duplicated != 1 {
-			t.Errorf("stats %+v, want 8 entered, 8 delivered, 1 tapped, 1 duplicated", s)
+		if err := l.Inject(netlab.Packet{From: netip.MustParseAddrPort("[2a05::1]:53"), To: sb.addr(b)}); err != nil {
+			t.Fatal(err)
+		}
+		sb.wantNone("IPv6 to an IPv4 address")
+		if s := l.Stats(); s.Unroutable != 1 {
+			t.Errorf("Unroutable = %d, want 1", s.Unroutable)
+		}
+		if s := l.Stats(); s.Entered != 9 || s.Delivered != 9 || s.Tapped != 1 || s.Duplicated != 1 {
+			t.Errorf("stats %+v, want 9 entered, 9 delivered, 1 tapped, 1 duplicated", s)
 		}
 	})
 }
