@@ -46,7 +46,6 @@ type end struct {
 	sent     int
 	lastOut  time.Time // when it last sent by its current path, and the longest it did not
 	quiet    time.Duration
-	stalls   bool // its driver has loss detection
 	revived  int
 	degraded int
 	peer     *end
@@ -61,8 +60,6 @@ type end struct {
 
 type packet struct {
 	pn                      int
-	answers                 time.Time // of an ack: when what it acknowledges was sent
-	at                      time.Time
 	data, ping, ack         bool
 	isChallenge, isResponse bool
 	path                    [8]byte
@@ -198,7 +195,7 @@ func (e *end) send(k Key, p packet) {
 		return
 	}
 	e.m.HandleSent(l.now, k, p.size)
-	p.pn, p.at = e.pn, l.now
+	p.pn = e.pn
 	e.pn++
 	l.packets++
 	e.sent++

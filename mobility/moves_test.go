@@ -68,7 +68,7 @@ func percentile(gaps []time.Duration, p float64) time.Duration {
 
 func seeds(most int) uint64 {
 	if testing.Short() {
-		return uint64(max(2, most/10))
+		return uint64(max(2, most/25))
 	}
 	return uint64(most)
 }

@@ -172,11 +172,11 @@ func (m *Machine) allowProbe(now time.Time, p *path) time.Time {
 	if m.budget.Before(now) {
 		m.budget = now
 	}
-	burst := time.Duration(probeBurst)
+	ahead := (probeBurst - 1) * probeEvery
 	if p != m.cur && p.probe.why != tryFollow {
-		burst -= probeReserve
+		ahead -= probeReserve * probeEvery
 	}
-	if at := m.budget.Add(-(burst - 1) * probeEvery); at.After(now) {
+	if at := m.budget.Add(-ahead); at.After(now) {
 		return at
 	}
 	m.budget = m.budget.Add(probeEvery)

@@ -12,7 +12,7 @@ import (
 
 // eachSeed runs one body with different randomness.
 func eachSeed(t *testing.T, f func(t *testing.T, seed uint64)) {
-	for seed := range uint64(12) {
+	for seed := range seeds(12) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { f(t, seed) })
 	}
 }

@@ -99,7 +99,8 @@ type Config struct {
 	Linger time.Duration
 
 	// KeepAlive is how long a session may be silent before the peer is asked for a sign of life, which also keeps
-	// NAT mappings alive. If zero, 15 s; never more than half of Linger. If negative, never.
+	// NAT mappings alive. If zero, 16 s; up to an eighth is added at random. Never more than half of Linger. If negative,
+	// never.
 	KeepAlive time.Duration
 
 	// MaxMessage is the size in bytes of the largest message that a peer may send. If zero, 16 MiB.
@@ -187,7 +188,7 @@ type Config struct {
 const (
 	defaultHandshakeTimeout = 15 * time.Second
 	defaultLinger           = 2 * time.Minute
-	defaultKeepAlive        = 15 * time.Second
+	defaultKeepAlive        = 16 * time.Second
 	defaultMaxSessions      = 4096
 	defaultMaxHandshakes    = 64
 	defaultBacklog          = 128
