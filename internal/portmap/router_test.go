@@ -14,7 +14,7 @@ import (
 // A router answers PCP, NAT-PMP and searches for UPnP devices.
 type router struct {
 	lan      *lan // whose lock guards the rest while a Mapper is at work
-	pcp, pmp int // the result code with which requests are answered, or one of those below
+	pcp, pmp int  // the result code with which requests are answered, or one of those below
 	outside  netip.Addr
 	outside6 netip.Addr
 	lifetime uint32 // granted; if zero, as asked
