@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	lanPoll    = 15 * time.Second // between looks at the addresses, which tell of new interfaces
+	lanPoll    = 15 * time.Second // between looks at the addresses, where nobody tells of new interfaces
 	lanRetry   = 30 * time.Second // until a group that could not be joined is tried again
 	maxAsked   = 8                // latest queries of a session that may still be answered
 	maxHints   = 4                // answers to a query that are looked into
@@ -174,12 +174,16 @@ func (l *lan) networkChanged() {
 // read handles what comes by the group until the socket fails or the network has changed.
 func (l *lan) read(s *socket, c lanConn) {
 	buf := make([]byte, mdns.MaxMessage+1) // one more, so that what is too long shows
-	poll := func() { _ = c.SetReadDeadline(time.Now().Add(lanPoll)) }
+	poll := func() {
+		if l.e.cfg.NetworkMonitor == nil { // nobody else would tell
+			_ = c.SetReadDeadline(time.Now().Add(lanPoll))
+		}
+	}
 	for poll(); !c.moved(); {
 		n, from, err := c.ReadFrom(buf)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if addrs, _ := l.e.cfg.Network.LocalAddrs(); !slices.Equal(c.addrs, addrs) {
+			if addrs, _ := l.e.cfg.Network.LocalAddrs(); !c.moved() && !slices.Equal(c.addrs, addrs) {
 				l.networkChanged()
 			}
 			poll()

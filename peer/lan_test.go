@@ -254,13 +254,12 @@ func TestLANBothMove(t *testing.T) {
 		}
 		begin := time.Now()
 		talkOver(t, a, b)
-		if d := time.Since(begin); d > 25*time.Second {
+		if d := time.Since(begin); d > 2*time.Second {
 			t.Errorf("it took %v, want what it takes to notice the move, and a query", d)
 		}
 		if a.Err() != nil || b.Err() != nil {
 			t.Errorf("the session has ended: %v, %v", a.Err(), b.Err())
 		}
-		t.Logf("after %v", time.Since(begin))
 	})
 }
 
