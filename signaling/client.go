@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/seed-98f0d4c2/runnel/signaling/internal/rvproto"
 )
@@ -23,7 +24,7 @@ const clientInbox = 256
 // breaks is sent again on the next one, and the server keeps for 30 s what could not be delivered, so a short
 // interruption loses nothing.
 //
-// It has two goroutines while it is connected, and one otherwise.
+// It has two goroutines while it is connected, and one otherwise; [Client.NetworkChanged] starts two more for a moment.
 type Client struct {
 	url    *url.URL
 	key    ed25519.PrivateKey
@@ -39,6 +40,10 @@ type Client struct {
 	window chan struct{} // an element for each request in flight
 
 	ready chan struct{} // closed when services are known
+	hurry chan struct{} // has an element when the next pause is to be left out
+
+	checks  sync.WaitGroup // goroutines that a change of the network has started
+	dialing chan struct{}  // full while a connection is made: a lock that may be held for long; taken before mu
 
 	mu       sync.Mutex // guards the following
 	conn     *clientConn
@@ -50,6 +55,13 @@ type Client struct {
 	services Services
 	known    bool // ready is closed
 	stats    ClientStats
+
+	attempt    *attempt    // the connection being made
+	successor  *clientConn // registered, and waiting for run to serve it
+	crossed    bool        // a registration was sent while another connection may have been alive
+	checking   bool        // a goroutine does checks
+	checkAgain bool        // and one is asked for
+	checked    time.Time   // when the last one began
 }
 
 // ClientStats are counters of a [Client], for diagnosis.
@@ -100,6 +112,9 @@ func NewClient(rawURL string, key ed25519.PrivateKey, c *ClientConfig) (*Client,
 		inbox:  make(chan Envelope, clientInbox),
 		window: make(chan struct{}, rvproto.Window),
 		ready:  make(chan struct{}),
+		hurry:  make(chan struct{}, 1),
+
+		dialing: make(chan struct{}, 1),
 	}
 	cl.closing, cl.close = context.WithCancel(context.Background())
 	go cl.run()

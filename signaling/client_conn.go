@@ -44,6 +44,8 @@ type clientConn struct {
 	control   []*rvproto.Frame
 	receipt   bool // the server is to be told what has been seen
 	verifying bool // a verify is without answer
+	probeID   uint64
+	answered  chan struct{} // closed, and nil again, by the pong with probeID
 }
 
 // wakeWriter may be called on nil.
@@ -59,7 +61,7 @@ func (cc *clientConn) wakeWriter() {
 
 // session makes one connection and serves it until it ends. It returns how long it was registered, zero for not at all.
 func (c *Client) session() (lasted time.Duration, err error) {
-	cc, err := c.connect()
+	cc, err := c.establish()
 	if err != nil {
 		return 0, err
 	}
@@ -77,7 +79,9 @@ func (c *Client) session() (lasted time.Duration, err error) {
 	<-written
 	cc.ws.CloseNow()
 	c.mu.Lock()
-	c.conn = nil
+	if c.conn == cc {
+		c.conn = nil
+	}
 	c.mu.Unlock()
 	if cause := context.Cause(cc.ctx); cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(err, ErrReplaced) {
 		err = cause // whichever direction failed first knows why
@@ -85,9 +89,9 @@ func (c *Client) session() (lasted time.Duration, err error) {
 	return max(1, time.Since(start)), err
 }
 
-// connect dials and registers.
-func (c *Client) connect() (*clientConn, error) {
-	ctx, cancel := context.WithTimeoutCause(c.closing, c.config.ConnectTimeout,
+// connect dials and registers, the latter only if commit, unless it is nil, agrees.
+func (c *Client) connect(ctx context.Context, commit func() bool) (*clientConn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.config.ConnectTimeout,
 		fmt.Errorf("signaling: not registered after %v", c.config.ConnectTimeout))
 	defer cancel()
 	ws, resp, err := websocket.Dial(ctx, c.url.String(), &websocket.DialOptions{HTTPClient: c.config.HTTPClient})
@@ -97,7 +101,7 @@ func (c *Client) connect() (*clientConn, error) {
 	ws.SetReadLimit(rvproto.MaxFrame)
 	cc := &clientConn{c: c, ws: ws, wake: make(chan struct{}, 1)}
 	cc.ctx, cc.cancel = context.WithCancelCause(context.Background())
-	if err := cc.register(ctx); err != nil {
+	if err := cc.register(ctx, commit); err != nil {
 		cc.cancel(err)
 		ws.CloseNow()
 		return nil, orCause(ctx, err)
@@ -114,7 +118,7 @@ func orCause(ctx context.Context, err error) error {
 }
 
 // register does the handshake of the protocol: hello, challenge, register, registered.
-func (cc *clientConn) register(ctx context.Context) error {
+func (cc *clientConn) register(ctx context.Context, commit func() bool) error {
 	c := cc.c
 	if err := cc.send(ctx, &rvproto.Frame{Type: rvproto.TypeHello, Version: rvproto.Version, Agent: "runnel-go"}); err != nil {
 		return err
@@ -130,7 +134,11 @@ func (cc *clientConn) register(ctx context.Context) error {
 		// Perhaps a challenge of another server, forwarded to be answered there.
 		return fmt.Errorf("signaling: the server calls itself %q, not %q", ch.Server, c.config.ServerName)
 	}
+	if commit != nil && !commit() {
+		return errAlive
+	}
 	c.mu.Lock()
+	c.crossed = commit != nil
 	reg := &rvproto.Frame{
 		Type:      rvproto.TypeRegister,
 		Peer:      c.id.String(),

@@ -60,7 +60,8 @@ func (cc *clientConn) handle(f *rvproto.Frame) error {
 			return errSilent
 		}
 		cc.wakeWriter()
-	case rvproto.TypePong: // that it was heard is all it is for
+	case rvproto.TypePong:
+		cc.pong(f.ID)
 	case rvproto.TypeVerified:
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -83,6 +84,10 @@ func (cc *clientConn) deliver(f *rvproto.Frame) error {
 		return err
 	}
 	c.mu.Lock()
+	if c.conn != cc { // the next one gets it again, and its numbers may be others
+		c.mu.Unlock()
+		return nil
+	}
 	again := f.Seq <= c.seen
 	if !again {
 		c.seen = f.Seq

@@ -37,18 +37,21 @@ func (e *laterError) Unwrap() error { return e.err }
 // run connects until the client is closed or replaced.
 func (c *Client) run() {
 	defer close(c.done)
+	defer c.discard()
 	defer c.config.HTTPClient.CloseIdleConnections()
 	failures := 0
 	for {
 		lasted, err := c.session()
 		switch {
+		case c.closing.Err() != nil:
+			c.err = ErrClosed
+			return
+		case lasted > 0 && c.succeeded(errors.Is(err, ErrReplaced)): // also when it says that it was replaced
+			continue
 		case errors.Is(err, ErrReplaced):
 			c.config.Log.Warn("replaced by another registration of this key")
 			c.err = err
 			c.close()
-			return
-		case c.closing.Err() != nil:
-			c.err = ErrClosed
 			return
 		}
 		c.mu.Lock()
@@ -63,11 +66,39 @@ func (c *Client) run() {
 		pause := c.pause(failures, err)
 		failures++
 		c.config.Log.Info("rendezvous connection ended", slog.Any("error", err), slog.Duration("retry_in", pause))
-		if !sleep(c.closing, pause) {
+		if !c.rest(pause) {
 			c.err = ErrClosed
 			return
 		}
 	}
+}
+
+// discard ends what changes of the network have started. The client is closing.
+func (c *Client) discard() {
+	c.close()
+	c.mu.Lock() // whoever starts one has looked by then whether the client is closing
+	c.mu.Unlock()
+	c.checks.Wait()
+	c.mu.Lock()
+	cc := c.successor
+	c.successor, c.conn = nil, nil
+	c.mu.Unlock()
+	if cc != nil {
+		cc.cancel(ErrClosed)
+		cc.ws.CloseNow()
+	}
+}
+
+// rest pauses, unless a change of the network makes that pointless. It reports false if the client is closing.
+func (c *Client) rest(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-c.hurry:
+	case <-c.closing.Done():
+	}
+	return c.closing.Err() == nil
 }
 
 // pause is how long to wait before the next attempt: full jitter, so that clients that lost a server together do not come
