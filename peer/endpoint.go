@@ -17,7 +17,9 @@ import (
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/eventlog"
+	"github.com/seed-98f0d4c2/runnel/internal/netwatch"
 	"github.com/seed-98f0d4c2/runnel/internal/pionx/icex"
+	"github.com/seed-98f0d4c2/runnel/internal/udp"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 	"github.com/seed-98f0d4c2/runnel/signaling"
 )
@@ -136,6 +138,9 @@ func Listen(ctx context.Context, c *Config) (*Endpoint, error) {
 	}
 	e.wg.Go(e.stun.run)
 	e.wg.Go(e.groundLoop)
+	if _, system := cfg.Network.(udp.OS); system && cfg.NetworkMonitor == nil {
+		cfg.NetworkMonitor, _ = netwatch.New(e.log) // the loop closes it
+	}
 	if cfg.NetworkMonitor != nil {
 		e.wg.Go(e.monitorLoop)
 	}

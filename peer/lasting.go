@@ -171,7 +171,10 @@ func (n *nurse) failed(err error) bool {
 }
 
 // socketReopened has everything looked after that a socket means something to.
-func (e *Endpoint) socketReopened() { e.candidatesChanged() }
+func (e *Endpoint) socketReopened() {
+	e.candidatesChanged()
+	e.networkChanged("a socket was reopened")
+}
 
 // sleep reports whether it slept to the end, which it does unless the endpoint is closed.
 func (e *Endpoint) sleep(d time.Duration) bool {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/seed-98f0d4c2/runnel/internal/netwatch"
 )
 
 // changeEvery is the shortest time between two rounds of looking after everything: a flapping link must not keep us busy.
@@ -56,6 +58,8 @@ func (e *Endpoint) groundLoop() {
 	g.hosts = e.hostAddrs()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	v := newVigilance()
+	defer v.timer.Stop()
 	var changed, polled time.Time // when these were last done
 	for {
 		select {
@@ -63,7 +67,15 @@ func (e *Endpoint) groundLoop() {
 			return
 		case <-g.kick:
 		case <-timer.C:
+		case <-v.timer.C:
+			if why := v.look(); why != "" {
+				e.networkChanged(why)
+			}
+			continue
 		}
+		e.mu.Lock()
+		v.attend(len(e.sessions) > 0)
+		e.mu.Unlock()
 		now := time.Now()
 		g.mu.Lock()
 		why, outage := g.why, g.outages > 0
@@ -111,6 +123,10 @@ func (e *Endpoint) lookAfter(why string) {
 
 // monitorLoop waits for news of the network.
 func (e *Endpoint) monitorLoop() {
+	own, system := e.cfg.NetworkMonitor.(*netwatch.Watcher)
+	if system {
+		defer own.Close()
+	}
 	for {
 		if err := e.cfg.NetworkMonitor.WaitChange(e.ctx); err != nil {
 			if e.ctx.Err() == nil {
@@ -118,6 +134,10 @@ func (e *Endpoint) monitorLoop() {
 			}
 			return
 		}
-		e.networkChanged("addresses, routes or links have changed")
+		why := "addresses, routes or links have changed"
+		if system {
+			why = own.Change()
+		}
+		e.networkChanged(why)
 	}
 }
