@@ -125,7 +125,7 @@ func TestStreamOverBadLink(t *testing.T) {
 				client.SetConditions(bad, bad)
 				c, s := l.streams(client, server)
 				go echo(s)
-				sent := make([]byte, 1<<20) // several windows
+				sent := make([]byte, 600_000) // more than two windows
 				rng := rand.New(rand.NewPCG(1, 2))
 				for i := range sent {
 					sent[i] = byte(rng.Uint32())
