@@ -45,11 +45,10 @@
 //
 // # Limitations
 //
-// TCP (DialContext, Listen) is a simple one: no congestion control, no half-closed streams, no ports shared with UDP in a
-// NAT's table; taps do not see it, and its NAT mappings last for two hours. Links have no bandwidth and no queue of their
-// own. Hosts behind the same NAT reach each other at once, without loss, and unseen by taps; multicast reaches them only,
-// and is seen by TapMulticast. Addresses are made up: 5.0.0.0/8
-// outside, 10.0.0.0/8 inside, 2a05::/16 for IPv6. There is no ICMP: nobody is told that a packet was dropped or was
-// too large. Renumber leaves the IPv6 prefixes of sites behind other sites as they are. For what the NATs
-// lack see package nat.
+// TCP (DialContext, Listen) is a simple one: no congestion control, no half-closed streams, a NAT table of its own with
+// mappings that last for two hours; taps do not see it. Links have no bandwidth and no queue of their own. Hosts behind the
+// same NAT reach each other at once, without loss, and unseen by taps; multicast reaches them only, and is seen by
+// TapMulticast. Addresses are made up: 5.0.0.0/8 outside, 10.0.0.0/8 inside, 2a05::/16 for IPv6. There is no ICMP: nobody is
+// told that a packet was dropped or was too large. Renumber leaves the IPv6 prefixes of sites behind other sites as they
+// are. For what the NATs lack see package nat.
 package netlab
