@@ -31,7 +31,8 @@ const (
 
 	// LANOnly tells a peer the private addresses of this host (RFC 1918, RFC 4193) and uses only paths within its
 	// own networks: no relay, no packet to any other address. A peer that is elsewhere cannot be reached, which
-	// [ErrUnreachable] says. The rendezvous may introduce the two; no STUN server and no relay is needed.
+	// [ErrUnreachable] says. The rendezvous may introduce the two; no STUN server and no relay is needed. A network that
+	// has only public or link-local addresses is none in this sense.
 	LANOnly
 )
 

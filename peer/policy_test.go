@@ -463,7 +463,8 @@ func TestPolicyClosesTheGate(t *testing.T) {
 		settle(t)
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		_, err = other.DialTarget(ctx, peer.Target{ID: subject.ID(), Addrs: []netip.AddrPort{netip.AddrPortFrom(host.Addr(), 4000)}})
+		at := []netip.AddrPort{netip.AddrPortFrom(host.Addr(), 4000)}
+		_, err = other.DialTarget(ctx, peer.Target{ID: subject.ID(), Addrs: at})
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		for _, k := range c.sources {
@@ -489,7 +490,8 @@ func TestPolicyClosesTheGate(t *testing.T) {
 			}
 		})
 		if err == nil || k == 0 || answers > 0 { // cookies it gets, as it would under another name
-			t.Errorf("a peer to be hidden from, where strangers get cookies: %d packets, %d of them answers, %v; want cookies only", k, answers, err)
+			t.Errorf("a peer to hide from, where strangers get cookies: %d packets, %d of them answers, %v; want cookies only",
+				k, answers, err)
 		}
 	})
 }
