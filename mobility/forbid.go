@@ -18,6 +18,7 @@ func (m *Machine) allowed(k Key) bool {
 // used one, it moves at once to the best path left, or is [Dead]. Paths that an earlier policy forbade are not known:
 // name them by HandleCandidate.
 func (m *Machine) SetPolicy(now time.Time, p Policy) {
+	m.SetBattery(now, p.Battery)
 	m.c.Policy = p
 	m.drop(now, func(p *path) bool { return !m.allowed(p.Key) }, "the policy forbids the %v")
 	kept := m.actions[:m.head]

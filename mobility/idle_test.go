@@ -141,3 +141,17 @@ func TestBatteryLearnsTheNAT(t *testing.T) {
 		})
 	}
 }
+
+// TestPolicyEndsBatteryMode: a silence that was learned does not outlive the mode.
+func TestPolicyEndsBatteryMode(t *testing.T) {
+	r := newRig(t, direct("192.0.2.1:1"), Policy{Battery: true})
+	r.m.quiet.wait = batteryMost
+	r.m.keepaliveWait = r.m.nextKeepalive()
+	if r.m.keepaliveWait < batteryMost {
+		t.Fatalf("silence of %v in battery mode, want what was learned", r.m.keepaliveWait)
+	}
+	r.m.SetPolicy(r.now, Policy{})
+	if r.m.keepaliveWait > quietMost {
+		t.Errorf("silence of %v after battery mode, want %v at most", r.m.keepaliveWait, quietMost)
+	}
+}

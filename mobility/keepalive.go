@@ -24,8 +24,8 @@ type quiet struct {
 }
 
 // SetBattery turns battery mode on or off (see Policy.Battery). In battery mode an idle session is silent for longer
-// and longer as long as what comes after the silence still gets through: 15 s, then half as much again each time, up to
-// 5 min. If it does not get through, or by a new address, the session is back at 15 s at once, and stays below the
+// and longer as long as what comes after the silence still gets through: 16 s, then half as much again each time, up to
+// 5 min. If it does not get through, or by a new address, the session is back at 16 s at once, and stays below the
 // silence that was too long for an hour. Until then, a message of the peer's may be lost in the NAT that forgot, and
 // is late by what it takes to notice: that is the price. Other paths are checked half as often, and in an outage the
 // challenges come more slowly, up to 2 s apart.

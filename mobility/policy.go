@@ -21,7 +21,7 @@ type Policy struct {
 	// eighth of the time, so that jitter alone moves nothing.
 	Hysteresis time.Duration
 
-	// Battery lets an idle session be silent for longer than 15 s, as long as its NATs bear it; see
+	// Battery lets an idle session be silent for longer than 18 s, as long as its NATs bear it; see
 	// [Machine.SetBattery].
 	Battery bool
 }
