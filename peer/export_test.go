@@ -118,5 +118,5 @@ func (e *Endpoint) LocalCandidates() []signaling.Candidate {
 	return e.localCandidates(func(_ string, a netip.AddrPort) bool { return a.IsValid() })
 }
 
-// RouterChanged tells the mapping of e that the network has changed.
-func (e *Endpoint) RouterChanged() { e.portmap.networkChanged() }
+// RouterChanged tells e that the network has changed.
+func (e *Endpoint) RouterChanged() { e.networkChanged("a test says so") }

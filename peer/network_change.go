@@ -114,6 +114,7 @@ func (e *Endpoint) lookAfter(why string) {
 	e.log.Info("network changed", slog.String("why", why), slog.Bool("moved", moved))
 	e.stun.networkChanged(moved)
 	e.relays.networkChanged()
+	e.portmap.networkChanged()
 	e.lan.networkChanged()
 	if n, ok := e.cfg.Signaler.(interface{ NetworkChanged() }); ok {
 		n.NetworkChanged()
