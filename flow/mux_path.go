@@ -19,6 +19,10 @@ type PathInfo struct {
 	// MaxPacket is the largest UDP payload worth trying on the path, in bytes. If not more than Config.MaxPacket,
 	// nothing larger than that is tried.
 	MaxPacket int
+
+	// Lost says that what is in flight has been lost with the path before, as far as one can tell: it is sent again as
+	// fast as the new path allows, and not only when its loss has been found out.
+	Lost bool
 }
 
 // ResetPath tells the machine that packets take another path from now on: the congestion controller, the round-trip

@@ -13,8 +13,12 @@ import (
 	"github.com/seed-98f0d4c2/runnel/internal/netwatch"
 )
 
-// changeEvery is the shortest time between two rounds of looking after everything: a flapping link must not keep us busy.
-const changeEvery = 200 * time.Millisecond
+// How often everything is looked after when the network changes: a flapping link must not keep us busy. A change seldom
+// comes alone: the old address goes, then there is a new one, then a route.
+const (
+	changeEvery = 200 * time.Millisecond
+	changeBurst = 4
+)
 
 // ground is what an endpoint knows of the network it stands on.
 type ground struct {
@@ -34,8 +38,8 @@ func (g *ground) wake() {
 }
 
 // networkChanged is told that the network is another, or may be: addresses or links have changed, the host has slept, or
-// an outage is over. It has everything that depends on it looked after, at once the first time and every changeEvery at
-// most. It returns at once.
+// an outage is over. It has everything that depends on it looked after, at once the first few times and every changeEvery
+// at most after that. It returns at once.
 func (e *Endpoint) networkChanged(why string) {
 	e.ground.mu.Lock()
 	e.ground.why = why
@@ -60,7 +64,7 @@ func (e *Endpoint) groundLoop() {
 	defer timer.Stop()
 	v := newVigilance()
 	defer v.timer.Stop()
-	var changed, polled time.Time // when these were last done
+	var paid, polled time.Time // theoretical arrival time of the next change; when a server was last asked
 	for {
 		select {
 		case <-e.ctx.Done():
@@ -77,19 +81,23 @@ func (e *Endpoint) groundLoop() {
 		v.attend(len(e.sessions) > 0)
 		e.mu.Unlock()
 		now := time.Now()
+		if paid.Before(now) {
+			paid = now
+		}
+		due := paid.Add(-(changeBurst - 1) * changeEvery)
 		g.mu.Lock()
 		why, outage := g.why, g.outages > 0
-		if why != "" && now.Sub(changed) >= changeEvery {
+		if !due.After(now) {
 			g.why = ""
 		}
 		g.mu.Unlock()
 		next := now.Add(time.Hour)
 		switch {
 		case why == "":
-		case now.Sub(changed) < changeEvery:
-			next = changed.Add(changeEvery)
+		case due.After(now):
+			next = due
 		default:
-			changed = now
+			paid = paid.Add(changeEvery)
 			e.lookAfter(why)
 		}
 		switch {
@@ -110,10 +118,16 @@ func (e *Endpoint) groundLoop() {
 func (e *Endpoint) lookAfter(why string) {
 	hosts := e.hostAddrs()
 	moved := !slices.Equal(hosts, e.ground.hosts)
-	e.ground.hosts = hosts
 	e.log.Info("network changed", slog.String("why", why), slog.Bool("moved", moved))
 	e.stun.networkChanged(moved)
-	e.relays.networkChanged()
+	uprooted := moved && len(hosts) > 0 && len(e.ground.hosts) > 0
+	for _, a := range e.ground.hosts {
+		uprooted = uprooted && !slices.Contains(hosts, a)
+	}
+	if len(hosts) > 0 { // else it may come back to where it was
+		e.ground.hosts = hosts
+	}
+	e.relays.networkChanged(uprooted)
 	e.portmap.networkChanged()
 	e.lan.networkChanged()
 	if n, ok := e.cfg.Signaler.(interface{ NetworkChanged() }); ok {

@@ -34,6 +34,7 @@ type reflexive struct {
 	pending map[[12]byte]stunQuery
 	mapped  map[netip.AddrPort]netip.AddrPort // server → how it sees us
 	silent  time.Time                         // when a server last answered, or polling began; zero: nobody polls
+	glanced time.Time                         // when a session in doubt last had a server asked
 	polled  int                               // which server was last
 	known   []netip.AddrPort                  // addresses of the servers
 }

@@ -10,9 +10,10 @@ import (
 )
 
 const (
-	pollEvery = 250 * time.Millisecond // between requests while a session has no path
-	pollLife  = 2 * time.Second        // how long an answer is awaited
-	backAfter = 500 * time.Millisecond // of silence, after which an answer means that the network is back
+	pollEvery   = 250 * time.Millisecond // between requests while a session has no path
+	pollLife    = 2 * time.Second        // how long an answer is awaited
+	glanceEvery = time.Second
+	backAfter   = 500 * time.Millisecond // of silence, after which an answer means that the network is back
 )
 
 // networkChanged asks all servers at once. moved says that this host has other addresses than before: what the servers
@@ -33,6 +34,26 @@ func (r *reflexive) poll(now time.Time) {
 	if r.silent.IsZero() {
 		r.silent = now
 	}
+	r.mu.Unlock()
+	r.askOne(now)
+}
+
+// glance asks one server, once, because a session doubts its path: the NAT may have forgotten us, which the answer shows sooner than the path does. It does so at most every glanceEvery.
+func (r *reflexive) glance(now time.Time) {
+	r.mu.Lock()
+	early := now.Sub(r.glanced) < glanceEvery
+	if !early {
+		r.glanced = now
+	}
+	r.mu.Unlock()
+	if !early {
+		r.askOne(now)
+	}
+}
+
+// askOne asks the next server, once.
+func (r *reflexive) askOne(now time.Time) {
+	r.mu.Lock()
 	for tx, q := range r.pending {
 		if q.done == nil && now.After(q.until) {
 			delete(r.pending, tx)

@@ -34,6 +34,10 @@ type relayHolder struct {
 
 	// Guarded by relays.mu.
 	urls    []advised          // in order of preference
+	held    *turnx.Allocation  // nil: none
+	via     int32              // its binding
+	shared  bool               // it is reached over the endpoint's sockets
+	moved   bool               // the network took the last allocation away
 	attempt context.CancelFunc // ends the attempt under way; nil: there is none
 	since   time.Time          // when that began
 }
@@ -50,7 +54,7 @@ func (r *relays) hold(h *relayHolder) {
 		}
 		if held {
 			wait = relayRetryMin
-			if time.Since(began) >= relaySteady {
+			if r.moved(h) || time.Since(began) >= relaySteady {
 				continue // it has served; the network has changed, or the relay has restarted
 			}
 		}
@@ -116,6 +120,7 @@ func (r *relays) allocate(h *relayHolder, relay advised, timeout time.Duration) 
 	r.attempting(h, nil)
 	r.mu.Lock()
 	r.byVia[via] = a
+	h.held, h.via, h.shared = a, via, relay.addr.Transport == "udp"
 	wanted := make([]netip.Addr, 0, len(r.wanted))
 	for ip := range r.wanted {
 		if reaches(a, ip) {
@@ -130,12 +135,13 @@ func (r *relays) allocate(h *relayHolder, relay advised, timeout time.Duration) 
 	h.serve(a)
 	r.mu.Lock()
 	delete(r.byVia, via)
+	h.held = nil
 	r.mu.Unlock()
 	lost := a.Err() // nil: it is given up
 	if lost != nil {
 		r.e.log.Info("relay lost", slog.String("url", relay.URL), slog.Any("err", lost))
 	}
-	r.e.eachSession(func(s *Session) { s.post(func(now time.Time) { s.viaLost(now, via) }) })
+	r.e.viaLost(via)
 	_ = a.Close()
 	return true, nil
 }
@@ -169,6 +175,15 @@ func (h *relayHolder) serve(a *turnx.Allocation) {
 	}
 }
 
+// moved says whether the network has taken the last allocation away, once.
+func (r *relays) moved(h *relayHolder) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	was := h.moved
+	h.moved = false
+	return was
+}
+
 // attempting notes that an attempt to get an allocation begins, or with nil that it is over.
 func (r *relays) attempting(h *relayHolder, cancel context.CancelFunc) {
 	r.mu.Lock()
@@ -176,11 +191,19 @@ func (r *relays) attempting(h *relayHolder, cancel context.CancelFunc) {
 	h.attempt, h.since = cancel, time.Now()
 }
 
-// networkChanged has every holder look after its allocation at once.
-func (r *relays) networkChanged() {
+// networkChanged has every holder look after its allocation at once. uprooted says that no address is left that packets
+// have been sent from: allocations made from there are lost.
+func (r *relays) networkChanged(uprooted bool) {
+	var lost []int32
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	for _, h := range r.holders {
+		if uprooted && h.held != nil && h.shared {
+			delete(r.byVia, h.via)
+			lost = append(lost, h.via)
+			h.moved = true
+			h.held.Abandon()
+			continue
+		}
 		select {
 		case h.news <- struct{}{}:
 		default:
@@ -189,4 +212,13 @@ func (r *relays) networkChanged() {
 			h.attempt()
 		}
 	}
+	r.mu.Unlock()
+	for _, via := range lost {
+		r.e.viaLost(via)
+	}
+}
+
+// viaLost tells all sessions that an allocation is gone.
+func (e *Endpoint) viaLost(via int32) {
+	e.eachSession(func(s *Session) { s.post(func(now time.Time) { s.viaLost(now, via) }) })
 }

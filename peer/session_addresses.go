@@ -17,9 +17,10 @@ import (
 const (
 	announceMin = 100 * time.Millisecond // before addresses are told again, doubling
 	announceMax = 2 * time.Second
-	moveEvery   = time.Second      // between messages by signaling, beyond a burst of moveBurst
-	moveBurst   = 4                //
-	unsettled   = 10 * time.Second // after a change of the network more changes are likely, and as urgent
+	moveEvery   = time.Second // between messages by signaling, beyond a burst of moveBurst
+	moveBurst   = 6
+	moveGather  = 20 * time.Millisecond // what is found out right after the first is said in one more
+	unsettled   = 10 * time.Second      // after a change of the network more changes are likely, and as urgent
 )
 
 // announcer is what the two ends of an established session have told each other of where they are: in ADDRESSES chunks,
@@ -37,6 +38,8 @@ type announcer struct {
 	signalAt time.Time // when to say it by signaling; zero: not
 	unless   time.Time // but not if the peer has been heard since; zero: in any case
 	signaled time.Time // theoretical arrival time of the next message, see moveBurst
+	sentSeq  uint64    // which list the last message told
+	sentAt   time.Time // and when
 }
 
 func (a *announcer) next() time.Time { return earliest(a.again, a.signalAt) }
@@ -74,6 +77,8 @@ func (s *Session) announce(now time.Time, urgent bool) {
 	case !urgent:
 	case same && !s.mob.Outage(): // the peer needs no news, and the path may be well
 		a.signalAt, a.unless = now.Add(max(2*s.mux.PTO(), announceMin)), now
+	case now.Sub(a.sentAt) < moveEvery:
+		a.signalAt, a.unless = earliest(a.signalAt, now.Add(moveGather)), time.Time{}
 	default:
 		a.signalAt, a.unless = now, time.Time{}
 	}
@@ -162,10 +167,12 @@ func (s *Session) signalMove(now time.Time) {
 		return
 	}
 	a.signaled = a.signaled.Add(moveEvery)
+	a.sentSeq, a.sentAt = a.seq, now
 	m := &signaling.Message{
 		Kind: signaling.KindMove, Attempt: s.attempt, Time: s.e.stamp(now),
 		Session: s.local, PeerSession: s.remote, Seq: a.seq, Candidates: a.told,
 	}
+	s.log.Debug("move signaled", slog.Uint64("seq", a.seq))
 	payload, err := signaling.Seal(s.e.cfg.Key, s.id, m)
 	if err != nil {
 		s.log.Error("move not sealed", slog.Any("err", err))

@@ -4,6 +4,7 @@
 package peer
 
 import (
+	"log/slog"
 	"slices"
 	"time"
 
@@ -60,12 +61,13 @@ func (s *Session) heardOf(now time.Time, seq uint64, list []signaling.Candidate)
 			known = append(known, c)
 		}
 	}
+	s.log.Debug("peer's addresses", slog.Uint64("seq", seq), slog.Any("addrs", known))
 	s.paths.remote = known
 	s.permitRemote()
 	s.mob.HandleCandidates(now, s.ways())
 	if !a.again.IsZero() { // it may know as little of us
 		a.again = now
-		if a.wide {
+		if a.wide && (a.sentSeq != a.seq || now.Sub(a.sentAt) >= moveEvery) {
 			a.signalAt, a.unless = now, time.Time{}
 		}
 	}

@@ -26,6 +26,10 @@ type remotePaths struct {
 // as the internet sees it, one for each of two relays.
 const maxPermitted = 3
 
+// lostAfter is how long at least nothing must have come by a path that the session leaves, for what was sent there to be
+// sent again at once.
+const lostAfter = 50 * time.Millisecond
+
 // permitRemote lets the peer's addresses in at our relays, and none that it no longer has.
 func (s *Session) permitRemote() {
 	if s.addresses == LANOnly {
@@ -61,6 +65,21 @@ func (s *Session) permitRemote() {
 			s.e.relays.forbid(ip)
 		}
 	}
+}
+
+// symmetric says whether the peer's NAT gives it another port for each of those it sends to.
+func (p *remotePaths) symmetric() bool {
+	var seen netip.AddrPort
+	for _, c := range p.remote {
+		if c.Kind != signaling.CandidateSrflx {
+			continue
+		}
+		if seen.IsValid() && seen.Addr() == c.Addr.Addr() {
+			return true
+		}
+		seen = c.Addr
+	}
+	return false
 }
 
 func (p *remotePaths) isRelayed(a netip.AddrPort) bool {
@@ -136,6 +155,9 @@ func (s *Session) pollPaths(now time.Time) (ping bool) {
 		switch a.Op {
 		case mobility.Challenge:
 			s.sendAlone(now, a.Path.Key, wire.AppendPathChallenge(nil, a.Data))
+			if a.Path.Current { // it is in doubt
+				s.e.stun.glance(now)
+			}
 		case mobility.Response:
 			s.sendAlone(now, a.Path.Key, wire.AppendPathResponse(nil, a.Data))
 		case mobility.Ping:
@@ -150,7 +172,9 @@ func (s *Session) pollPaths(now time.Time) (ping bool) {
 			s.stall(now, a)
 			s.startSeek(now)
 		case mobility.Alive:
-			s.mux.ResetPath(now, s.pathInfo(s.mob.Current())) // what it carries may have changed
+			info := s.pathInfo(s.mob.Current()) // what it carries may have changed
+			info.Lost = true
+			s.mux.ResetPath(now, info)
 			s.resume(now)
 		}
 	}
@@ -161,7 +185,9 @@ func (s *Session) switchPath(now time.Time, a mobility.Action) {
 	to := s.mob.Current()
 	s.log.Info("path changed", slog.String("from", a.From.Kind.String()), slog.Any("from_addr", a.From.Remote),
 		slog.String("to", to.Kind.String()), slog.Any("to_addr", to.Remote), slog.String("why", a.Why))
-	s.mux.ResetPath(now, s.pathInfo(to))
+	info := s.pathInfo(to)
+	info.Lost = now.Sub(a.From.LastReceived) > max(info.RTT, lostAfter)
+	s.mux.ResetPath(now, info)
 	s.counts.pathChanges++
 	s.permitRemote()
 	from, dest := s.pathOf(a.From), s.pathOf(to)

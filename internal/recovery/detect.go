@@ -161,15 +161,15 @@ func (t *Tracker[T]) HandleTimeout(now time.Time) {
 	t.backoff++
 	t.stats.PTOs++
 	t.path.ecn.timeout()
-	t.grantProbes()
+	t.grantProbes(probesPerPTO)
 }
 
-// grantProbes lets packets leave regardless of the window and has what the oldest in flight say repeated in them. Their
-// fate stays open. RFC 9002 §6.2.4.
-func (t *Tracker[T]) grantProbes() {
+// grantProbes lets two packets leave regardless of the window and has what the oldest in flight say repeated, that of so
+// many of them. Their fate stays open. RFC 9002 §6.2.4.
+func (t *Tracker[T]) grantProbes(repeat int) {
 	t.probes = probesPerPTO
 	n := 0
-	for i := 0; i < t.sent.n && n < probesPerPTO; i++ {
+	for i := 0; i < t.sent.n && n < repeat; i++ {
 		s := t.sent.at(i)
 		if s.state != slotInFlight || s.flags&(flagEliciting|flagRepeated) != flagEliciting {
 			continue

@@ -36,6 +36,7 @@ type path struct {
 type Info struct {
 	RTT       time.Duration // if zero or negative, Config.InitialRTT is assumed
 	MaxPacket int           // largest UDP payload worth trying, in bytes; if not above Config.MaxPacket, that
+	Lost      bool          // what is in flight has been lost with the path before, as far as one can tell
 }
 
 // reset begins anew on another path. RFC 9000 §9.4.

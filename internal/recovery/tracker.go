@@ -159,7 +159,7 @@ func (t *Tracker[T]) time(i instant) time.Time {
 
 // ResetPath begins anew on another path: controller, round-trip time, bytes in flight, packet size and marks.
 // RFC 9000 §9.4. What is in flight is still waited for, but two probes may go out at once, so that losses on the old
-// path show after one round trip on the new one.
+// path show after one round trip on the new one; with Info.Lost all of it is said again without waiting for that.
 func (t *Tracker[T]) ResetPath(now time.Time, info Info) {
 	t.clock(now)
 	if t.path.mtu.flying {
@@ -169,7 +169,11 @@ func (t *Tracker[T]) ResetPath(now time.Time, info Info) {
 	t.backoff = 0
 	if t.eliciting > 0 {
 		t.path.lastSent = t.now
-		t.grantProbes()
+		repeat := probesPerPTO
+		if info.Lost {
+			repeat = t.sent.n
+		}
+		t.grantProbes(repeat)
 	}
 }
 
@@ -181,7 +185,7 @@ func (t *Tracker[T]) Resume(now time.Time) {
 	}
 	t.backoff = 0
 	t.path.lastSent = t.now
-	t.grantProbes()
+	t.grantProbes(probesPerPTO)
 }
 
 // Sent records packet pn of size bytes of UDP payload. Numbers ascend. Some should be skipped, where the peer

@@ -121,6 +121,12 @@ func Allocate(ctx context.Context, c *ClientConfig) (*Allocation, error) {
 
 	stop := context.AfterFunc(ctx, func() { a.end(context.Cause(ctx)) })
 	conn, err := client.Allocate()
+	if err != nil && a.tap.allocateCode() == 437 && a.Err() == nil {
+		// An allocation that we have abandoned is in the way: our address is the same after all.
+		if a.transact("refresh", stunx.Refresh, nil, noLifetime) == nil {
+			conn, err = client.Allocate()
+		}
+	}
 	stop()
 	if err != nil {
 		return nil, a.fail(a.allocateError(err))
@@ -194,7 +200,7 @@ func (a *Allocation) Close() error {
 		confirmed := make(chan struct{})
 		a.wg.Go(func() {
 			defer close(confirmed)
-			err := a.transact("refresh", stunx.Refresh, nil, func(b *stunx.Builder) { b.Add(stunx.Lifetime, make([]byte, 4)) })
+			err := a.transact("refresh", stunx.Refresh, nil, noLifetime)
 			if err != nil {
 				a.log.Debug("relay did not confirm deallocation", slog.Any("err", err))
 			}
@@ -211,6 +217,9 @@ func (a *Allocation) Close() error {
 	a.wg.Wait()
 	return nil
 }
+
+// noLifetime makes a refresh give the allocation back.
+func noLifetime(b *stunx.Builder) { b.Add(stunx.Lifetime, make([]byte, 4)) }
 
 // end stops everything. It is never called with a.mu held, nor from inside the library: the library's Close takes the
 // lock that it holds while it writes.

@@ -315,6 +315,25 @@ func TestCheck(t *testing.T) {
 	})
 }
 
+// TestAbandon: an allocation that is abandoned costs no time, and is no obstacle to the next one from the same address.
+func TestAbandon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		a := l.allocate(nil)
+		start := time.Now()
+		a.Abandon()
+		ok(t, a.Close())
+		if d := time.Since(start); d != 0 || !errors.Is(a.Err(), ErrBroken) {
+			t.Errorf("abandoned in %v with %v, want at once and ErrBroken", d, a.Err())
+		}
+		b := l.allocate(nil)
+		if n := l.srv.Allocations(); n != 1 || b.Relayed() == a.Relayed() {
+			t.Errorf("%d allocations at the server, %v after %v; want a new one", n, b.Relayed(), a.Relayed())
+		}
+		ok(t, b.Close())
+	})
+}
+
 // A response that nobody signed changes nothing, even with the right transaction ID.
 func TestUnsignedResponsesAreIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -103,3 +103,7 @@ func (a *Allocation) Confirmed() time.Time {
 	defer a.mu.Unlock()
 	return a.renewed
 }
+
+// Abandon ends the allocation without telling the server, which cannot be told any more: the address that it was made
+// from is gone. It returns at once; Close must be called all the same.
+func (a *Allocation) Abandon() { a.end(ErrBroken) }
