@@ -103,11 +103,13 @@
 //
 // Calls are not resumed: a session that ends takes the calls on it with it.
 //
-// New addresses are not told to the peer of an established session. A peer that moves is followed as soon as one of
-// its packets arrives, which a NAT in front of the other may prevent; such a session, one whose two peers move at the
-// same time, and one that has no network for [Config.IdleTimeout] end and must be dialled again. Relays and STUN
+// A session whose two ends move at the same moment needs the rendezvous to go on; so does one of which one end moves while
+// the other is behind a NAT and there is no relay. Without a [NetworkMonitor] a move is found out by what it does to
+// packets, which takes about half a second. Where there is no STUN server, the end of an outage is found out by the
+// challenges of each session alone. A session does not survive its process. Relays and STUN
 // servers are used over IPv4 and IPv6, but relayed addresses are IPv4. Packets have at most 1200 bytes on relayed
 // paths. Session IDs and packet numbers are visible on the wire, so that an observer can link the paths of one
 // session. With [Config.LAN] peers whose only common network has nothing but link-local addresses of IPv6 do not find each
-// other; and a session that was dialled at an address, found or known, has no ML-KEM in its keys. A [Conditioner] does not affect relays over TCP and TLS, nor the rendezvous.
+// other; and a session that was dialled at an address, found or known, has no ML-KEM in its keys. A [Conditioner] does
+// not affect relays over TCP and TLS, nor the rendezvous.
 package peer

@@ -120,3 +120,29 @@ func (e *Endpoint) LocalCandidates() []signaling.Candidate {
 
 // RouterChanged tells e that the network has changed.
 func (e *Endpoint) RouterChanged() { e.networkChanged("a test says so") }
+
+// IDs returns the session IDs of the two ends.
+func (s *Session) IDs() (local, remote wire.SessionID) {
+	c := make(chan struct{})
+	s.post(func(time.Time) { local, remote = s.local, s.remote; close(c) })
+	<-c
+	return local, remote
+}
+
+// Told returns the number of the list of addresses that the peer told last, and how many it has.
+func (s *Session) Told() (seq uint64, addrs int) {
+	c := make(chan struct{})
+	s.post(func(time.Time) { seq, addrs = s.moves.heard, len(s.paths.remote); close(c) })
+	<-c
+	return seq, addrs
+}
+
+// HandleSignal takes a message that from has signed.
+func (e *Endpoint) HandleSignal(from ID, m *signaling.Message) { e.handleSignal(from, m) }
+
+// Permitted returns how many addresses are let in at the relays of e.
+func (e *Endpoint) Permitted() int {
+	e.relays.mu.Lock()
+	defer e.relays.mu.Unlock()
+	return len(e.relays.wanted)
+}

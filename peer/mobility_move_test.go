@@ -65,7 +65,7 @@ func TestMoves(t *testing.T) {
 					t.Errorf("nothing arrived for %v, want at most %v", gap, want)
 				}
 				t.Logf("gaps: %v from the mover, %v to it", r.gap(0, start), r.gap(1, start))
-				time.Sleep(5 * time.Second)
+				time.Sleep(25 * time.Second)
 				r.wantKind(mobility.Direct)
 				r.finish()
 			})
