@@ -60,12 +60,21 @@
 //
 // [Machine.History] tells what was decided and why.
 //
+// A [Puncher] is the machine for peers whose NATs let no candidate through: it classifies both NATs ([ClassifyMapping],
+// [ClassifyPorts]), and predicts ports or searches for them, while the session goes by a relay
+// (docs/PROTOCOL.md, "Hard NATs").
+//
 // # Limitations
 //
 // One path carries the data at a time; there is no multipath.
 //
 // What to do when no path answers ([Dead]) is the driver's to decide: the machine goes on challenging what it knows
-// and takes up new candidates, but it cannot invent any. Port prediction for hard NATs does not exist.
+// and takes up new candidates, but it cannot invent any.
+//
+// A [Puncher] gets through hard NATs over IPv4. It does not when one of two NATs with a mapping for each destination
+// has random ports, when a NAT has several public addresses and does not keep to one, nor, unless ports are in sequence
+// on both sides, with a single STUN address. It learns nothing of filters: what a kinder filter would let in costs a
+// prediction or a search all the same if ICE has not been quicker. Ports of random parity are searched like any other.
 //
 // After two minutes without an answer, and in battery mode from the beginning, challenges are up to 2 s apart.
 //

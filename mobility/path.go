@@ -31,14 +31,14 @@ func (k Kind) String() string {
 // A Key names a path: the local binding it leaves by, and where it goes. Keys are compared with ==; IPv4 addresses
 // must not be in IPv4-mapped form.
 type Key struct {
-	Via    int32 // 0: the endpoint's own sockets; n > 0: its n-th relay allocation
+	Via    int32 // 0: the endpoint's own sockets; n > 0: its n-th relay allocation; n < 0: an extra socket
 	Remote netip.AddrPort
 }
 
 // Kind returns what the key alone tells: a path by a relay allocation of ours is relayed, any other seems direct.
 // (It is relayed all the same if Remote is the peer's address at a relay; a [Candidate] says so.)
 func (k Key) Kind() Kind {
-	if k.Via != 0 {
+	if k.Via > 0 {
 		return Relayed
 	}
 	return Direct
@@ -46,8 +46,11 @@ func (k Key) Kind() Kind {
 
 // String returns the remote address, and the relay allocation if there is one.
 func (k Key) String() string {
-	if k.Via != 0 {
+	switch {
+	case k.Via > 0:
 		return fmt.Sprintf("%v via relay %d", k.Remote, k.Via)
+	case k.Via < 0:
+		return fmt.Sprintf("%v via socket %d", k.Remote, -k.Via)
 	}
 	return k.Remote.String()
 }

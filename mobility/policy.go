@@ -21,6 +21,11 @@ type Policy struct {
 	// eighth of the time, so that jitter alone moves nothing.
 	Hysteresis time.Duration
 
+	// GoodRelay is the round-trip time up to which a relayed path is good enough to spare the network a birthday search
+	// for a direct one, which is how a NAT with random ports is got through (see [Puncher]). If zero or negative, there
+	// is a search whenever it may help.
+	GoodRelay time.Duration
+
 	// Battery lets an idle session be silent for longer than 18 s, as long as its NATs bear it; see
 	// [Machine.SetBattery].
 	Battery bool

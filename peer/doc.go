@@ -110,6 +110,6 @@
 // servers are used over IPv4 and IPv6, but relayed addresses are IPv4. Packets have at most 1200 bytes on relayed
 // paths. Session IDs and packet numbers are visible on the wire, so that an observer can link the paths of one
 // session. With [Config.LAN] peers whose only common network has nothing but link-local addresses of IPv6 do not find each
-// other; and a session that was dialled at an address, found or known, has no ML-KEM in its keys. A [Conditioner] does
-// not affect relays over TCP and TLS, nor the rendezvous.
+// other; and a session that was dialled at an address, found or known, has no ML-KEM in its keys. A [Conditioner] does not
+// affect what a session behind a hard NAT sends by a socket of its own, nor relays over TCP and TLS, nor the rendezvous.
 package peer

@@ -74,9 +74,13 @@ type Endpoint struct {
 	early    earlySignals           // candidates that came before their session
 	inbound  int                    // sessions being established by peers
 	routes   sync.Map               // wire.SessionID → *Session
+	extras   sync.Map               // via → *extraSocket
 	queued   atomic.Int64           // bytes of memory in the inboxes of sessions
 	dropped  [numDropReasons]atomic.Uint64
 	critical criticalSessions
+
+	lastExtra atomic.Int32 // via of the newest extra socket
+	punching  atomic.Int32 // sessions that try to get through a hard NAT
 }
 
 // A dropReason says why a datagram went no further than the endpoint.

@@ -26,8 +26,12 @@ func (s *Session) pathOf(p mobility.Path) Path {
 
 // localAddr returns the address that packets leave by on a path.
 func (e *Endpoint) localAddr(k mobility.Key) netip.AddrPort {
-	if k.Via != 0 {
+	if k.Via > 0 {
 		return e.relays.addr(k.Via)
+	}
+	if x := e.extra(k.Via); x != nil {
+		a, _ := netip.ParseAddrPort(x.pc.LocalAddr().String())
+		return a
 	}
 	if sock := e.socketFor(k.Remote.Addr()); sock != nil {
 		return sock.conn.LocalAddr()

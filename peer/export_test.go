@@ -146,3 +146,18 @@ func (e *Endpoint) Permitted() int {
 	defer e.relays.mu.Unlock()
 	return len(e.relays.wanted)
 }
+
+// ExtraSockets returns how many sockets sessions have open of their own.
+func (e *Endpoint) ExtraSockets() (n int) {
+	e.extras.Range(func(any, any) bool { n++; return true })
+	return n
+}
+
+// PunchReport returns what has been tried against hard NATs.
+func (s *Session) PunchReport() string {
+	said := make(chan string, 1)
+	if !s.post(func(time.Time) { said <- s.punch.report() }) {
+		return ""
+	}
+	return <-said
+}

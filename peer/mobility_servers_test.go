@@ -15,18 +15,18 @@ import (
 // Two peers that only a relay connects move like others.
 func TestRelayedMoves(t *testing.T) {
 	eachRole(t, func(t *testing.T, dialler int) {
-		r := newMobilityRig(t, nil, [2]peertest.NAT{peertest.Symmetric, peertest.Symmetric}, dialler)
+		r := newMobilityRig(t, nil, [2]peertest.NAT{peertest.SymmetricRandom, peertest.SymmetricRandom}, dialler)
 		r.wantKind(mobility.Relayed)
 		start := time.Now()
-		r.hosts[0].MoveTo(peertest.Symmetric)
+		r.hosts[0].MoveTo(peertest.SymmetricRandom)
 		time.Sleep(5 * time.Second)
 		if gap := r.worst(start); gap > 500*time.Millisecond {
 			t.Errorf("one moved: nothing arrived for %v, want at most 500 ms", gap)
 		}
 		t.Logf("one moves: %v and %v", r.gap(0, start), r.gap(1, start))
 		start = time.Now()
-		r.hosts[0].MoveTo(peertest.Symmetric)
-		r.hosts[1].MoveTo(peertest.Symmetric)
+		r.hosts[0].MoveTo(peertest.SymmetricRandom)
+		r.hosts[1].MoveTo(peertest.SymmetricRandom)
 		time.Sleep(5 * time.Second)
 		if gap := r.worst(start); gap > time.Second {
 			t.Errorf("both moved: nothing arrived for %v, want at most 1 s", gap)
@@ -62,7 +62,7 @@ func TestMoveWithoutRendezvous(t *testing.T) {
 // Of two relays the one in use dies.
 func TestRelayDies(t *testing.T) {
 	eachRole(t, func(t *testing.T, dialler int) {
-		r := newMobilityRig(t, &peertest.Config{Relays: 2}, [2]peertest.NAT{peertest.Symmetric, peertest.Symmetric}, dialler)
+		r := newMobilityRig(t, &peertest.Config{Relays: 2}, [2]peertest.NAT{peertest.SymmetricRandom, peertest.SymmetricRandom}, dialler)
 		r.wantKind(mobility.Relayed)
 		used := 0
 		for i := range r.ends { // by its own relay, or by the peer's
@@ -86,7 +86,7 @@ func TestRelayDies(t *testing.T) {
 
 // After ten idle minutes behind NATs that forget after 30 s the first message is there in a round trip.
 func TestIdleThenTalk(t *testing.T) {
-	for name, nat := range map[string]peertest.NAT{"direct": peertest.PortRestricted, "relayed": peertest.Symmetric} {
+	for name, nat := range map[string]peertest.NAT{"direct": peertest.PortRestricted, "relayed": peertest.SymmetricRandom} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				n := peertest.New(t, &peertest.Config{OneWay: moveRTT / 4})

@@ -37,12 +37,14 @@ type reflexive struct {
 	glanced time.Time                         // when a session in doubt last had a server asked
 	polled  int                               // which server was last
 	known   []netip.AddrPort                  // addresses of the servers
+	deaf    bool                              // a server has not answered, and none has since
 }
 
 type stunQuery struct {
 	server netip.AddrPort
-	done   chan struct{} // closed when answered; nil if it is a poll's
-	until  time.Time     // when a poll is over
+	done   chan struct{}               // closed when answered; nil if it is a poll's
+	until  time.Time                   // when a poll is over
+	tell   func(mapped netip.AddrPort) // if not nil, somebody else has asked, maybe by another socket
 }
 
 func newReflexive(e *Endpoint) *reflexive {
@@ -175,6 +177,7 @@ func (r *reflexive) ask(ctx context.Context, server netip.AddrPort) {
 	r.e.log.Debug("stun server silent", slog.Any("server", server))
 	r.mu.Lock()
 	delete(r.mapped, server)
+	r.deaf = len(r.mapped) == 0
 	r.mu.Unlock()
 	r.e.names.forget(server)
 }
@@ -193,8 +196,14 @@ func (r *reflexive) handle(b []byte, from netip.AddrPort) bool {
 		return false
 	}
 	delete(r.pending, tx)
+	if q.tell != nil {
+		r.mu.Unlock()
+		q.tell(mapped)
+		return true
+	}
 	old := r.mapped[from]
 	r.mapped[from] = mapped
+	r.deaf = false
 	back := !r.silent.IsZero() && now.Sub(r.silent) >= backAfter
 	if !r.silent.IsZero() {
 		r.silent = now

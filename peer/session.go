@@ -91,6 +91,7 @@ type Session struct {
 	proofFrom int64  // first packet number that carried proof; -1 before
 	mob       *mobility.Machine
 	paths     remotePaths
+	punch     *punch // nil until the session has been relayed
 	addresses AddressPolicy
 	lan       atomic.Pointer[[]netip.Prefix] // with LANOnly: the networks this host is on; anyone may read it
 	moves     announcer

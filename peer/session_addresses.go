@@ -55,6 +55,7 @@ func (s *Session) localChanged(now time.Time, why string) {
 		s.candidatesChanged(now)
 		return
 	}
+	s.punchMoved(now)
 	s.announce(now, true)
 }
 

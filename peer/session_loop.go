@@ -169,7 +169,7 @@ func (s *Session) nextTimeout() time.Time {
 	} else {
 		next = earliest(next, s.mux.NextTimeout())
 	}
-	return earliest(next, s.mob.NextTimeout())
+	return earliest(earliest(next, s.mob.NextTimeout()), s.nextPunch())
 }
 
 // muted reports whether no packet of the flows may be sent, because it would be too much for a path that is not proven.
@@ -219,9 +219,13 @@ func (s *Session) handleTimeouts(now time.Time) {
 		s.mux.HandleTimeout(now)
 		if s.mux.Stats().ProbeTimeouts != probes { // what was sent by the current path is not acknowledged
 			s.mob.HandleStall(now)
+			if s.punch != nil {
+				s.punch.m.HandleDistress(now, "packets by the relay are lost")
+			}
 		}
 	}
 	s.mob.HandleTimeout(now)
+	s.punchTimeouts(now)
 	s.handleCloseTimeouts(now)
 }
 
@@ -241,6 +245,7 @@ func (s *Session) timeoutError() error {
 func (s *Session) finish() {
 	s.endSetup()
 	s.endSeek()
+	s.closePunch()
 	for i := range s.taken[s.takenNext:] {
 		s.forgetTrain(&s.taken[s.takenNext+i])
 	}

@@ -95,7 +95,7 @@ func (s *Session) forgetPaths() {
 
 // kindOf says whether packets that come by via from an address are relayed: by our relay or by the peer's.
 func (s *Session) kindOf(via int32, from netip.AddrPort) mobility.Kind {
-	if via != 0 || s.paths.isRelayed(from) {
+	if via > 0 || s.paths.isRelayed(from) {
 		return mobility.Relayed
 	}
 	return mobility.Direct

@@ -87,7 +87,9 @@ func (s *Session) handlePacket(now time.Time, t *train, b []byte) {
 	if s.phase == phaseGone {
 		return
 	}
-	s.mob.HandleReceived(now, s.pathKey(now, t.via, t.from), len(b), newest)
+	key := s.pathKey(now, t.via, t.from)
+	s.mob.HandleReceived(now, key, len(b), newest)
+	s.handleHit(now, key)
 	s.handlePayload(now, pn, payload, t)
 }
 
@@ -171,6 +173,8 @@ func (s *Session) handleChunk(now time.Time, t wire.ChunkType, body []byte, k mo
 			return err
 		}
 		s.mob.HandleResponse(now, k, data)
+	case wire.ChunkPunch:
+		return s.handlePunch(now, body)
 	case wire.ChunkClose:
 		c, err := wire.ParseClose(body)
 		if err != nil {

@@ -22,6 +22,7 @@ func (s *Session) send(now time.Time) (more bool) {
 		return false
 	}
 	s.reportLosses(now)
+	s.pollPunch(now)
 	ping := s.sendAddresses(now)
 	ping = s.pollPaths(now) || ping
 	s.pollClose(now)

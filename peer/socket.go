@@ -86,7 +86,7 @@ func (e *Endpoint) writeDirect(b []byte, to netip.AddrPort) error {
 }
 
 // writeBatch sends the packets in b, of segment bytes each but for the last, by binding via: 0 is the endpoint's own
-// sockets, any other a relay allocation. It returns how many were taken, and does not block beyond what a UDP send does.
+// sockets, less an extra socket of a session, more a relay allocation. It returns how many were taken, and does not block beyond what a UDP send does.
 func (e *Endpoint) writeBatch(via int32, b []byte, segment int, to netip.AddrPort, mark wire.ECN) (sent int, err error) {
 	if via == 0 {
 		s := e.socketFor(to.Addr())
@@ -97,6 +97,13 @@ func (e *Endpoint) writeBatch(via int32, b []byte, segment int, to netip.AddrPor
 			return (len(b) + segment - 1) / segment, nil
 		}
 		return s.conn.WriteBatch(b, segment, to, mark)
+	}
+	if via < 0 {
+		x := e.extra(via)
+		if x == nil {
+			return 0, errNoSocket
+		}
+		return x.write(b, segment, to, mark)
 	}
 	for len(b) > 0 {
 		n := min(segment, len(b))

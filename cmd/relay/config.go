@@ -23,14 +23,15 @@ import (
 
 // config is what the flags come to, before any socket is open.
 type config struct {
-	relay     relay.Config
-	listen    []string
-	tlsListen []string
-	tls       *tls.Config
-	sockets   int
-	metrics   string
-	shutdown  time.Duration
-	secretArg string // how the rendezvous server is told the secret
+	relay      relay.Config
+	listen     []string
+	tlsListen  []string
+	stunListen []string
+	tls        *tls.Config
+	sockets    int
+	metrics    string
+	shutdown   time.Duration
+	secretArg  string // how the rendezvous server is told the secret
 }
 
 // devPeers is what --dev allows beyond the public Internet.
@@ -39,7 +40,7 @@ var devPeers = []string{"127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0
 // Service implements [program.Flags].
 func (f *flags) Service(log *slog.Logger) (program.Service, error) {
 	c := &config{
-		listen: f.Listen, tlsListen: f.TLSListen, sockets: f.Sockets, metrics: f.MetricsListen, shutdown: f.ShutdownTimeout,
+		listen: f.Listen, tlsListen: f.TLSListen, stunListen: f.STUNListen, sockets: f.Sockets, metrics: f.MetricsListen, shutdown: f.ShutdownTimeout,
 		relay: relay.Config{
 			BindIP: f.BindIP.Unmap(), Realm: f.Realm, AllowPeers: f.AllowPeer, AllowHost: f.Dev,
 			MaxAllocations: f.MaxAllocations, MaxPerUser: f.MaxPerUser,

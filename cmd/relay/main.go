@@ -34,11 +34,12 @@ import (
 
 // flags are the command line. The help texts are the documentation of record.
 type flags struct {
-	Listen    []string `help:"Address to serve UDP and TCP at; port 0 lets the system choose. Repeatable: give each address of a machine with several. Default :3478, with --dev 127.0.0.1:3478." placeholder:"ADDR"`
-	TLSListen []string `name:"tls-listen" help:"Address to serve TURN over TLS at. Repeatable." placeholder:"ADDR"`
-	TLSCert   string   `name:"tls-cert" help:"Certificate chain, PEM. It is read again when the file changes." placeholder:"FILE"`
-	TLSKey    string   `name:"tls-key" help:"Private key of the certificate, PEM." placeholder:"FILE"`
-	Sockets   int      `help:"UDP sockets per address, to use several cores. Linux only. 0 means one per core." default:"1"`
+	Listen     []string `help:"Address to serve UDP and TCP at; port 0 lets the system choose. Repeatable: give each address of a machine with several. Default :3478, with --dev 127.0.0.1:3478." placeholder:"ADDR"`
+	TLSListen  []string `name:"tls-listen" help:"Address to serve TURN over TLS at. Repeatable." placeholder:"ADDR"`
+	TLSCert    string   `name:"tls-cert" help:"Certificate chain, PEM. It is read again when the file changes." placeholder:"FILE"`
+	TLSKey     string   `name:"tls-key" help:"Private key of the certificate, PEM." placeholder:"FILE"`
+	STUNListen []string `name:"stun-listen" help:"Another UDP address, or port, to answer STUN at and nothing else. Clients see by two whether their NAT is a hard one. Repeatable." placeholder:"ADDR"`
+	Sockets    int      `help:"UDP sockets per address, to use several cores. Linux only. 0 means one per core." default:"1"`
 
 	ExternalIP netip.Addr `name:"external-ip" help:"Public IPv4 address of the relay, if no --listen names it." placeholder:"IP"`
 	BindIP     netip.Addr `name:"bind-ip" help:"Local address of relayed traffic. Default the external one if this machine has it, else all." placeholder:"IP"`

@@ -22,6 +22,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/seed-98f0d4c2/runnel/internal/pionx/stunx"
 	"github.com/seed-98f0d4c2/runnel/internal/pionx/turnx"
 	"github.com/seed-98f0d4c2/runnel/internal/program"
 	"github.com/seed-98f0d4c2/runnel/internal/program/programtest"
@@ -117,6 +118,32 @@ func TestDev(t *testing.T) {
 		}
 		if err := a.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+	p.stop(program.ExitOK)
+}
+
+// A second STUN address is named for the rendezvous, and answers.
+func TestSTUNListen(t *testing.T) {
+	p := launch(t, "--dev", "--listen", "127.0.0.1:0", "--stun-listen", "127.0.0.1:0")
+	udp, stun := p.field("udp"), p.field("stun")
+	if want := " --stun " + udp + " --stun " + stun + " "; udp == stun || !strings.Contains(p.lines[1], want) {
+		t.Errorf("second line is %q, want it to hold %q", p.lines[1], want)
+	}
+	pc := listenUDP(t)
+	defer pc.Close()
+	for _, addr := range []string{udp, stun} {
+		tx, ask := stunx.NewBinding()
+		if _, err := pc.WriteTo(ask, net.UDPAddrFromAddrPort(netip.MustParseAddrPort(addr))); err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 1500)
+		n, _, err := pc.ReadFrom(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, mapped, err := stunx.ParseBinding(b[:n]); got != tx || mapped.String() != pc.LocalAddr().String() || err != nil {
+			t.Errorf("%s says %v, %v; want %v", addr, mapped, err, pc.LocalAddr())
 		}
 	}
 	p.stop(program.ExitOK)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,7 +21,7 @@ import (
 )
 
 // bound is what was opened, for the two lines on standard output.
-type bound struct{ udp, tcp, tls []string }
+type bound struct{ udp, tcp, tls, stun []string }
 
 // Serve runs until a signal comes, or the relay fails.
 func (c *config) Serve(p *program.Process) error {
@@ -87,6 +88,14 @@ func (c *config) open() (b bound, err error) {
 		c.relay.Listeners = append(c.relay.Listeners, l)
 		b.tcp = append(b.tcp, l.Addr().String())
 	}
+	for _, addr := range c.stunListen {
+		pcs, err := relay.ListenUDP(ctx, addr, 1)
+		if err != nil {
+			return b, err
+		}
+		c.relay.STUNConns = append(c.relay.STUNConns, pcs...)
+		b.stun = append(b.stun, pcs[0].LocalAddr().String())
+	}
 	for _, addr := range c.tlsListen {
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
@@ -99,7 +108,7 @@ func (c *config) open() (b bound, err error) {
 }
 
 func (c *config) close() {
-	for _, pc := range c.relay.PacketConns {
+	for _, pc := range slices.Concat(c.relay.PacketConns, c.relay.STUNConns) {
 		pc.Close()
 	}
 	for _, l := range c.relay.Listeners {
@@ -126,7 +135,10 @@ func (b *bound) lines(c *config) string {
 			}
 		}
 	}
-	for _, a := range b.udp {
+	if len(b.stun) > 0 {
+		fmt.Fprintf(&out, " stun=%s", strings.Join(b.stun, ","))
+	}
+	for _, a := range slices.Concat(b.udp, b.stun) {
 		if hp := c.public(a); hp != "" {
 			flags = append(flags, "--stun "+hp)
 		}

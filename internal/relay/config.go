@@ -29,6 +29,10 @@ type Config struct {
 	// PacketConns are the UDP sockets to serve. Each should have a specific address on a machine with several:
 	// answers from 0.0.0.0 leave from the address the kernel prefers. The server closes them.
 	PacketConns []net.PacketConn
+	// STUNConns are UDP sockets on which nothing but STUN Binding requests is answered, within the same AnswerRate. They
+	// have a port or an address that PacketConns have not: a client asks both to see whether its NAT uses a new port for
+	// each destination. The server closes them.
+	STUNConns []net.PacketConn
 	// Listeners accept TURN over TCP, or over TLS when wrapped by tls.NewListener. The server closes them.
 	Listeners []net.Listener
 	// RelayIP is the IPv4 address advertised as relayed address. Required.

@@ -27,6 +27,7 @@ type gate struct {
 	udp       *net.UDPConn // inner, when it is one: no allocation per packet
 	transport string
 	onEnd     func() // may be nil
+	stunOnly  bool
 	end       sync.Once
 	spoke     bool   // the stream has sent something sensible; reader only
 	answers   bucket // of a stream; reader only
@@ -161,6 +162,8 @@ func (g *gate) admit(b []byte, from netip.AddrPort, a *allocation) (int, bool) {
 	}
 	m, class := stunx.Type(b)
 	switch {
+	case g.stunOnly && (m != stunx.Binding || class != stunx.Request):
+		return g.drop("not_stun")
 	case class == stunx.Indication && m == stunx.Send:
 		return g.sendIndication(b, a)
 	case class != stunx.Request:

@@ -97,8 +97,10 @@ func (s *Server) lookUpHost() error {
 
 // Serve serves until Close and then returns [ErrClosed], or the error that kept it from starting.
 func (s *Server) Serve() error {
-	for _, pc := range s.c.PacketConns {
-		if err := s.serve(newGate(s, pc, "udp", nil)); err != nil {
+	for i, pc := range slices.Concat(s.c.PacketConns, s.c.STUNConns) {
+		g := newGate(s, pc, "udp", nil)
+		g.stunOnly = i >= len(s.c.PacketConns)
+		if err := s.serve(g); err != nil {
 			s.Close()
 			return err
 		}
@@ -211,7 +213,7 @@ func (s *Server) Close() error {
 		for _, l := range s.c.Listeners {
 			l.Close()
 		}
-		for _, pc := range s.c.PacketConns {
+		for _, pc := range slices.Concat(s.c.PacketConns, s.c.STUNConns) {
 			pc.Close()
 		}
 		for _, srv := range gates {

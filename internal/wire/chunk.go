@@ -22,6 +22,7 @@ const (
 	ChunkAckECN        ChunkType = 0x08 // ACK, with counts of ECN marks before it
 	ChunkYield         ChunkType = 0x09 // leave room: the sender is receiving time-critical data from somebody else
 	ChunkAddresses     ChunkType = 0x0a // where the sender may be reached from now on
+	ChunkPunch         ChunkType = 0x0b // meeting directly in spite of hard NATs
 
 	// ChunkFlowFirst to ChunkFlowLast belong to the flow protocol.
 	ChunkFlowFirst ChunkType = 0x10
@@ -31,11 +32,11 @@ const (
 	ChunkElective ChunkType = 0x80
 )
 
-// AckEliciting reports whether a packet containing such a chunk asks for an acknowledgement. Challenges, responses and
-// closes do not: each has an answer of its own, or is one.
+// AckEliciting reports whether a packet containing such a chunk asks for an acknowledgement. Challenges, responses,
+// punches and closes do not: each has an answer of its own, or is one.
 func (t ChunkType) AckEliciting() bool {
 	switch t {
-	case ChunkPadding, ChunkAck, ChunkAckECN, ChunkPathChallenge, ChunkPathResponse, ChunkClose, ChunkCloseAck:
+	case ChunkPadding, ChunkAck, ChunkAckECN, ChunkPathChallenge, ChunkPathResponse, ChunkClose, ChunkCloseAck, ChunkPunch:
 		return false
 	}
 	return true
@@ -76,6 +77,8 @@ func (t ChunkType) String() string {
 		return "YIELD"
 	case ChunkAddresses:
 		return "ADDRESSES"
+	case ChunkPunch:
+		return "PUNCH"
 	}
 	return flowChunkName(t)
 }

@@ -111,3 +111,20 @@ func FuzzParseAddresses(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParsePunch(f *testing.F) {
+	for _, p := range punches {
+		_, body, _, _ := NextChunk(AppendPunch(nil, &p))
+		f.Add(body)
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		p, err := ParsePunch(body)
+		if err != nil {
+			return
+		}
+		_, body, _, _ = NextChunk(AppendPunch(nil, &p))
+		if again, err := ParsePunch(body); err != nil || again != p {
+			t.Fatalf("round trip of %+v gave %+v, %v", p, again, err)
+		}
+	})
+}

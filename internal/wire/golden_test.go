@@ -27,6 +27,8 @@ var examples = []struct{ name, says string }{
 	{"yield", "YIELD"},
 	{"addresses", "ADDRESSES 7: 0 10.0.0.1:4000, 1 192.0.2.1:5000, 2 [2001:db8::1]:6000"},
 	{"addresses-none", "ADDRESSES 300:"},
+	{"punch", "PUNCH phase 3 attempt 2 round 1 mapping 2 ports 2 stride -2 from 1024 to 65535 count 4 at 192.0.2.1:4660"},
+	{"punch-v6", "PUNCH phase 1 attempt 1 round 0 mapping 1 ports 0 stride 0 from 0 to 0 count 0 at [2001:db8::1]:1"},
 	{"identity-size", "IDENTITY of 96"},
 	{"path-challenge", "PATH_CHALLENGE 0102030405060708"},
 	{"path-response", "PATH_RESPONSE 0102030405060708"},
@@ -133,6 +135,11 @@ func packageSays(t *testing.T, b []byte) string {
 		var data [PathDataLen]byte
 		data, err = ParsePathData(body)
 		say += fmt.Sprintf(" %x", data)
+	case typ == ChunkPunch:
+		var p Punch
+		p, err = ParsePunch(body)
+		say += fmt.Sprintf(" phase %d attempt %d round %d mapping %d ports %d stride %d from %d to %d count %d at %v",
+			p.Phase, p.Attempt, p.Round, p.Mapping, p.Ports, p.Stride, p.Low, p.High, p.Count, p.Addr)
 	case typ == ChunkClose:
 		var c Close
 		c, err = ParseClose(body)
@@ -236,7 +243,8 @@ func pageSays(b []byte) string {
 func (p *page) chunk(typ uint64) string {
 	names := map[uint64]string{
 		0x01: "PING", 0x02: "ACK", 0x04: "PATH_CHALLENGE", 0x05: "PATH_RESPONSE", 0x06: "CLOSE", 0x07: "CLOSE_ACK",
-		0x08: "ACK_ECN", 0x09: "YIELD", 0x0a: "ADDRESSES", 0x18: "FLOW_OPEN", 0x19: "FLOW_END", 0x1a: "FLOW_ABORT", 0x1c: "FLOW_BLOCKED",
+		0x08: "ACK_ECN", 0x09: "YIELD", 0x0a: "ADDRESSES", 0x0b: "PUNCH",
+		0x18: "FLOW_OPEN", 0x19: "FLOW_END", 0x1a: "FLOW_ABORT", 0x1c: "FLOW_BLOCKED",
 		0x1d: "SESSION_BLOCKED", 0x1e: "FLOW_SKIP", 0x20: "FLOW_REJECT", 0x21: "FLOW_WINDOW", 0x22: "SESSION_LIMITS",
 	}
 	say := names[typ]
@@ -256,6 +264,17 @@ func (p *page) chunk(typ uint64) string {
 		}
 	case 0x04, 0x05:
 		say += fmt.Sprintf(" %x", p.take(8))
+	case 0x0b:
+		say += fmt.Sprintf(" phase %d attempt %d round %d", p.number(1), p.varint(), p.varint())
+		mapping, ports, stride := p.number(1), p.number(1), int64(p.varint())
+		if stride%2 == 0 {
+			stride /= 2
+		} else {
+			stride = -(stride + 1) / 2
+		}
+		say += fmt.Sprintf(" mapping %d ports %d stride %d from %d to %d count %d", mapping, ports, stride, p.number(2), p.number(2), p.varint())
+		ip, _ := netip.AddrFromSlice(p.take(map[uint64]int{4: 4, 6: 16}[p.number(1)]))
+		say += fmt.Sprintf(" at %v", netip.AddrPortFrom(ip, uint16(p.number(2))))
 	case 0x06:
 		abrupt := p.number(1)&1 == 1
 		say += fmt.Sprintf(" abrupt %v code %#x %q", abrupt, p.varint(), *p)

@@ -22,7 +22,8 @@ func TestPathsDependOnNATs(t *testing.T) {
 		err     error
 	}{
 		{a: peertest.PortRestricted, b: peertest.PortRestricted, want: mobility.Direct},
-		{a: peertest.Symmetric, b: peertest.Symmetric, want: mobility.Relayed},
+		{a: peertest.Symmetric, b: peertest.Symmetric, want: mobility.Direct},
+		{a: peertest.SymmetricRandom, b: peertest.SymmetricRandom, want: mobility.Relayed},
 		{a: peertest.PortRestricted, b: peertest.PortRestricted, noRelay: true, want: mobility.Direct},
 		{a: peertest.Symmetric, b: peertest.Symmetric, noRelay: true, err: peer.ErrUnreachable},
 	} {
