@@ -42,8 +42,8 @@ type Config struct {
 	// Network opens sockets. If nil, the operating system does.
 	Network Network
 
-	// NetworkMonitor tells of changes of this host's network. If nil, Network does if it is a NetworkMonitor. Without one
-	// a change is noticed by what it does to packets, which takes longer.
+	// NetworkMonitor tells of changes of this host's network. If nil, Network does if it is a NetworkMonitor, and the
+	// operating system if Network is nil. Without one a change is noticed by what it does to packets, which takes longer.
 	NetworkMonitor NetworkMonitor
 
 	// STUN lists STUN servers ("host:port") and Relays lists relays, in addition to those the Signaler advises.

@@ -72,10 +72,7 @@ func TestAddressesFromHell(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := peertest.New(t, &peertest.Config{OneWay: moveRTT / 4})
 		a, b := meet(t, n.Endpoint(peertest.Public, nil), n.Endpoint(peertest.Public, nil))
-		var bad []string
-		for _, s := range []string{"127.0.0.1:9", "224.0.0.1:9", "0.0.0.0:9", "255.255.255.255:9", "169.254.169.254:80", "[::1]:9", "[ff02::1]:9"} {
-			bad = append(bad, s)
-		}
+		bad := []string{"127.0.0.1:9", "224.0.0.1:9", "0.0.0.0:9", "255.255.255.255:9", "169.254.169.254:80", "[::1]:9", "[ff02::1]:9"}
 		sent := 0
 		remove := n.Tap(func(p peertest.Packet) peertest.Verdict {
 			for _, s := range bad {

@@ -25,8 +25,8 @@ func TestNATRebinds(t *testing.T) {
 	}{
 		"port":              {(*peertest.Host).Rebind, peertest.AddressRestricted, rebindMost},
 		"address":           {(*peertest.Host).Renumber, peertest.FullCone, rebindMost},
-		"port, filtered":    {(*peertest.Host).Rebind, peertest.PortRestricted, 700 * time.Millisecond},
-		"address, filtered": {(*peertest.Host).Renumber, peertest.PortRestricted, 700 * time.Millisecond},
+		"port, filtered":    {(*peertest.Host).Rebind, peertest.PortRestricted, 2500 * time.Millisecond},
+		"address, filtered": {(*peertest.Host).Renumber, peertest.PortRestricted, 2500 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachRole(t, func(t *testing.T, mover int) {

@@ -125,7 +125,7 @@ func TestFallBackToRelay(t *testing.T) {
 		r.wantKind(mobility.Relayed)
 		remove()
 		back := time.Now()
-		time.Sleep(time.Minute)
+		time.Sleep(30 * time.Second)
 		if gap := r.worst(back); gap > 100*time.Millisecond {
 			t.Errorf("nothing arrived for %v when the direct path took over", gap)
 		}

@@ -81,6 +81,9 @@ func newMobilityRig(t *testing.T, c *peertest.Config, sites [2]peertest.NAT, dia
 		size, every := 100, tickTime
 		if f.label == "bulk" {
 			size, every = 16<<10, 2*tickTime // 3 Mbit/s
+			if testing.Short() {
+				size = 2 << 10
+			}
 		}
 		r.wg.Go(func() { r.send(ctx, f, size, every) })
 	}
@@ -251,7 +254,11 @@ func eventsOf[E peer.Event](r *mobilityRig, end int) (all []E) {
 
 // eachRole runs a test with the host that moves as dialler and as listener.
 func eachRole(t *testing.T, f func(t *testing.T, mover int)) {
-	for mover, name := range []string{"dialler moves", "listener moves"} {
+	roles := []string{"dialler moves", "listener moves"}
+	if testing.Short() {
+		roles = roles[:1]
+	}
+	for mover, name := range roles {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) { f(t, mover) })
 		})
