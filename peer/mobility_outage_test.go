@@ -30,7 +30,7 @@ func TestOutage(t *testing.T) {
 				r.hosts[0].SetOffline(false)
 				time.Sleep(5 * time.Second)
 				for from := range 2 {
-					if gap, most := r.gap(from, start), outage+moveRTT+250*time.Millisecond+moveRTT/2; gap > most {
+					if gap, most := r.gap(from, start), outage+moveRTT+250*time.Millisecond+moveRTT/2+tickTime; gap > most {
 						t.Errorf("from end %d nothing arrived for %v, want at most %v", from, gap, most)
 					}
 				}

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	pollEvery   = 250 * time.Millisecond // between requests while a session has no path
+	pollEvery   = 200 * time.Millisecond // between requests while a session has no path
 	pollLife    = 2 * time.Second        // how long an answer is awaited
 	glanceEvery = time.Second
 	backAfter   = 500 * time.Millisecond // of silence, after which an answer means that the network is back
