@@ -75,8 +75,8 @@ func (c *Client) run() {
 
 // discard ends what changes of the network have started. The client is closing.
 func (c *Client) discard() {
-	c.close()
-	c.mu.Lock() // whoever starts one has looked by then whether the client is closing
+	c.mu.Lock()
+	c.close() // whoever starts one looks at that first, with c.mu held
 	c.mu.Unlock()
 	c.checks.Wait()
 	c.mu.Lock()

@@ -10,33 +10,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"sync"
 	"syscall"
-	"time"
 )
-
-// queueLen is how many packets a socket holds for its reader. A kernel's default buffer holds about as many.
-const queueLen = 1024
 
 // maxDatagram is the largest UDP payload over IPv4.
 const maxDatagram = 65507
 
-type datagram struct {
-	b    []byte
-	from netip.AddrPort
-}
-
 // conn is a net.PacketConn on a host.
-type conn struct {
-	host  *Host
-	local netip.AddrPort
-	queue chan datagram
-	read  deadline
-
-	once sync.Once
-	done chan struct{}
-}
+type conn struct{ *mailbox }
 
 // A portKey is what only one socket of a host can have.
 type portKey struct {
@@ -83,13 +64,7 @@ func (h *Host) ListenPacket(_ context.Context, network string, addr netip.AddrPo
 	if k.port == 0 || h.ports[k] != nil {
 		return nil, fail(syscall.EADDRINUSE)
 	}
-	c := &conn{
-		host:  h,
-		local: netip.AddrPortFrom(ip, k.port),
-		queue: make(chan datagram, queueLen),
-		done:  make(chan struct{}),
-	}
-	c.read.reset()
+	c := &conn{newMailbox(h, netip.AddrPortFrom(ip, k.port))}
 	h.ports[k] = c
 	return c, nil
 }
@@ -106,36 +81,6 @@ func (h *Host) freePort(v6 bool) uint16 {
 		}
 	}
 	return 0
-}
-
-// receive takes a packet, which it keeps. It never blocks.
-func (c *conn) receive(b []byte, from netip.AddrPort) {
-	select {
-	case c.queue <- datagram{b, from}:
-	default:
-		c.host.dropped.Add(1)
-	}
-}
-
-// ReadFrom waits for a packet. As with any UDP socket, what does not fit into b is lost. The address is a
-// *net.UDPAddr.
-func (c *conn) ReadFrom(b []byte) (int, net.Addr, error) {
-	expired := c.read.channel()
-	select { // a deadline or a close that has passed wins over a packet that waits
-	case <-c.done:
-		return 0, nil, c.opError("read", net.ErrClosed)
-	case <-expired:
-		return 0, nil, c.opError("read", os.ErrDeadlineExceeded)
-	default:
-	}
-	select {
-	case d := <-c.queue:
-		return copy(b, d.b), net.UDPAddrFromAddrPort(d.from), nil
-	case <-expired:
-		return 0, nil, c.opError("read", os.ErrDeadlineExceeded)
-	case <-c.done:
-		return 0, nil, c.opError("read", net.ErrClosed)
-	}
 }
 
 // WriteTo sends a packet. It never blocks, and a packet that is lost on the way is not an error. ENETUNREACH says that the
@@ -165,38 +110,11 @@ func (c *conn) WriteTo(b []byte, to net.Addr) (int, error) {
 
 // Close unbinds the socket and wakes readers, which get net.ErrClosed.
 func (c *conn) Close() error {
-	err := c.opError("close", net.ErrClosed)
-	c.once.Do(func() {
-		close(c.done)
-		c.read.stop()
-		err = nil
+	return c.close(func() {
 		c.host.mu.Lock()
 		delete(c.host.ports, keyOf(c.local))
 		c.host.mu.Unlock()
 	})
-	return err
-}
-
-func (c *conn) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(c.local) }
-
-func (c *conn) SetDeadline(t time.Time) error      { return c.SetReadDeadline(t) }
-func (c *conn) SetWriteDeadline(_ time.Time) error { return nil } // writes never wait
-func (c *conn) SetReadDeadline(t time.Time) error {
-	select {
-	case <-c.done:
-		return c.opError("set", net.ErrClosed)
-	default:
-	}
-	c.read.set(t)
-	return nil
-}
-
-func (c *conn) opError(op string, err error) error {
-	network := "udp4"
-	if c.local.Addr().Is6() {
-		network = "udp6"
-	}
-	return &net.OpError{Op: op, Net: network, Source: c.LocalAddr(), Err: err}
 }
 
 // destination returns the endpoint that a means, of the socket's family.

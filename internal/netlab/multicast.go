@@ -9,7 +9,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -23,15 +22,10 @@ type groups struct {
 	taps  []func(Packet)
 }
 
-// A groupConn is a socket that has joined a group.
+// A groupConn is a socket that has joined a group, which is its local address.
 type groupConn struct {
-	host   *Host
+	*mailbox
 	joined []*site
-	group  netip.AddrPort
-	queue  chan datagram
-	read   deadline
-	once   sync.Once
-	done   chan struct{}
 }
 
 // ListenMulticast joins a group, on the interfaces that the host has now. Any number of sockets may; each gets what others
@@ -46,14 +40,13 @@ func (h *Host) ListenMulticast(_ context.Context, network string, group netip.Ad
 	if !group.Addr().IsMulticast() || group.Addr().Is6() != v6 {
 		return nil, fail(ErrConfig)
 	}
-	c := &groupConn{host: h, group: group, queue: make(chan datagram, queueLen), done: make(chan struct{})}
+	c := &groupConn{mailbox: newMailbox(h, group)}
 	for _, i := range h.neighborhoods(v6) {
 		c.joined = append(c.joined, i.site)
 	}
 	if len(c.joined) == 0 {
 		return nil, fail(errors.ErrUnsupported)
 	}
-	c.read.reset()
 	h.net.groups.mu.Lock()
 	defer h.net.groups.mu.Unlock()
 	h.net.groups.conns = append(h.net.groups.conns, c)
@@ -99,7 +92,7 @@ func (c *groupConn) WriteTo(b []byte, to net.Addr) (int, error) {
 		return 0, c.opError("write", ErrConfig)
 	}
 	dst := netip.AddrPortFrom(u.AddrPort().Addr().Unmap(), u.AddrPort().Port())
-	v6 := c.group.Addr().Is6()
+	v6 := c.local.Addr().Is6()
 	ifaces := c.host.neighborhoods(v6)
 	g := &c.host.net.groups
 	g.mu.Lock()
@@ -114,30 +107,30 @@ func (c *groupConn) WriteTo(b []byte, to net.Addr) (int, error) {
 
 // send sends a packet by one interface. g.mu is held.
 func (g *groups) send(c *groupConn, by *iface, b []byte, dst netip.AddrPort) {
-	v6 := c.group.Addr().Is6()
-	from := netip.AddrPortFrom(by.of(v6), c.group.Port())
+	v6 := c.local.Addr().Is6()
+	from := netip.AddrPortFrom(by.of(v6), c.local.Port())
 	seen := func() {
 		for _, f := range g.taps {
 			f(Packet{From: from, To: dst, Payload: b, Sent: time.Now()})
 		}
 	}
-	if dst == c.group {
+	if dst == c.local {
 		seen()
 	}
 	if !c.host.passes(dst) {
 		return
 	}
 	for _, o := range slices.Backward(g.conns) {
-		if o == c || o.group != c.group || !slices.Contains(o.joined, by.site) {
+		if o == c || o.local != c.local || !slices.Contains(o.joined, by.site) {
 			continue
 		}
 		at := o.host.neighborhoods(v6)
 		i := slices.IndexFunc(at, func(i *iface) bool { return i.site == by.site })
 		switch {
 		case i < 0: // gone since it has joined
-		case dst == o.group:
+		case dst == o.local:
 			o.deliver(b, from)
-		case dst == netip.AddrPortFrom(at[i].of(v6), o.group.Port()):
+		case dst == netip.AddrPortFrom(at[i].of(v6), o.local.Port()):
 			seen()
 			o.deliver(b, from)
 			return
@@ -146,65 +139,17 @@ func (g *groups) send(c *groupConn, by *iface, b []byte, dst netip.AddrPort) {
 }
 
 func (c *groupConn) deliver(b []byte, from netip.AddrPort) {
-	if !c.host.passes(from) {
-		return
-	}
-	select {
-	case c.queue <- datagram{bytes.Clone(b), from}:
-	default:
-		c.host.dropped.Add(1)
-	}
-}
-
-// ReadFrom is that of any socket.
-func (c *groupConn) ReadFrom(b []byte) (int, net.Addr, error) {
-	expired := c.read.channel()
-	select { // as in conn.ReadFrom
-	case <-c.done:
-		return 0, nil, c.opError("read", net.ErrClosed)
-	case <-expired:
-		return 0, nil, c.opError("read", os.ErrDeadlineExceeded)
-	default:
-	}
-	select {
-	case d := <-c.queue:
-		return copy(b, d.b), net.UDPAddrFromAddrPort(d.from), nil
-	case <-expired:
-		return 0, nil, c.opError("read", os.ErrDeadlineExceeded)
-	case <-c.done:
-		return 0, nil, c.opError("read", net.ErrClosed)
+	if c.host.passes(from) {
+		c.receive(bytes.Clone(b), from)
 	}
 }
 
 // Close leaves the group and wakes readers, which get net.ErrClosed.
 func (c *groupConn) Close() error {
-	err := c.opError("close", net.ErrClosed)
-	c.once.Do(func() {
-		close(c.done)
-		c.read.stop()
+	return c.close(func() {
 		g := &c.host.net.groups
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.conns = slices.DeleteFunc(g.conns, func(o *groupConn) bool { return o == c })
-		err = nil
 	})
-	return err
-}
-
-func (c *groupConn) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(c.group) }
-
-func (c *groupConn) SetDeadline(t time.Time) error      { return c.SetReadDeadline(t) }
-func (c *groupConn) SetWriteDeadline(_ time.Time) error { return nil } // writes never wait
-func (c *groupConn) SetReadDeadline(t time.Time) error {
-	select {
-	case <-c.done:
-		return c.opError("set", net.ErrClosed)
-	default:
-	}
-	c.read.set(t)
-	return nil
-}
-
-func (c *groupConn) opError(op string, err error) error {
-	return &net.OpError{Op: op, Net: "udp", Source: c.LocalAddr(), Err: err}
 }
