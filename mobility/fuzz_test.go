@@ -188,6 +188,9 @@ func runOps(t *testing.T, ops []byte, policy Policy) {
 			losses++
 		}
 		drain()
+		if n := len(m.Trials()); n > maxTrials {
+			t.Fatalf("%d trials", n)
+		}
 		if n := len(m.History()); n > maxHistory {
 			t.Fatalf("%d records", n)
 		}

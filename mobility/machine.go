@@ -68,6 +68,7 @@ type Machine struct {
 	// What people ask for: a ring from oldest on, as soon as it is full.
 	history []entry
 	oldest  int
+	trials  []Trial
 
 	stats Stats
 }

@@ -163,6 +163,9 @@ func (m *Machine) challenge(now time.Time, p *path) {
 	p.nextSlot = (p.nextSlot + 1) % keptChallenges
 	p.lastChallenge = now
 	m.stats.Challenges++
+	t := m.trial(now, p)
+	t.Last = now
+	t.Challenges++
 	m.push(Action{Op: Challenge, Path: p.snapshot(p == m.cur), Data: c.data, Why: purposes[p.probe.why].why})
 }
 

@@ -15,6 +15,9 @@ func (m *Machine) HandleResponse(now time.Time, _ Key, data [8]byte) {
 		return
 	}
 	m.stats.Answered++
+	t := m.trial(now, p)
+	t.Answered = now
+	t.Answers++
 	if p == m.cur && m.ground && p.probe.why == tryVerify && asked.Before(m.lastVerify) {
 		return // it was asked before the ground moved
 	}

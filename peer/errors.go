@@ -148,6 +148,9 @@ type DialError struct {
 	ID    ID
 	Stage Stage
 	Err   error
+
+	// Explanation says what was tried and what would help. It is nil if there was nothing to try.
+	Explanation *Explanation
 }
 
 func (e *DialError) Error() string {

@@ -27,6 +27,8 @@ type ground struct {
 	kick    chan struct{} // capacity 1: there is something for the loop
 	outages int           // sessions that no path carries
 
+	changes []NetworkChange // the latest
+
 	hosts []netip.AddrPort // our addresses when the network last changed; the loop's
 }
 
@@ -119,6 +121,7 @@ func (e *Endpoint) lookAfter(why string) {
 	hosts := e.hostAddrs()
 	moved := !slices.Equal(hosts, e.ground.hosts)
 	e.log.Info("network changed", slog.String("why", why), slog.Bool("moved", moved))
+	e.ground.note(time.Now(), why, moved)
 	e.stun.networkChanged(moved)
 	uprooted := moved && len(hosts) > 0 && len(e.ground.hosts) > 0
 	for _, a := range e.ground.hosts {

@@ -246,6 +246,7 @@ func (s *Session) doPunch(now time.Time, a mobility.PunchAction) {
 		}
 		s.mob.HandleCandidate(now, mobility.Candidate{Key: mobility.Key{Via: via, Remote: a.Addr}})
 	case mobility.PunchDone:
+		s.notePunch(now, a.Why)
 		s.log.Info("hard NATs", slog.String("why", a.Why))
 	}
 }

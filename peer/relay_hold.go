@@ -40,6 +40,7 @@ type relayHolder struct {
 	moved   bool               // the network took the last allocation away
 	attempt context.CancelFunc // ends the attempt under way; nil: there is none
 	since   time.Time          // when that began
+	facts   relayNews
 }
 
 // hold keeps an allocation until h.ctx ends: by UDP if that works, else by TCP, else by TLS.
@@ -85,6 +86,7 @@ func (r *relays) tryWays(h *relayHolder) (held bool) {
 		if held || h.ctx.Err() != nil {
 			return held
 		}
+		r.noteFailed(h, u.URL, err)
 		r.e.log.Info("relay not available", slog.String("url", u.URL), slog.Any("err", err))
 		if len(h.news) > 0 {
 			break // all ways may work again
@@ -121,6 +123,7 @@ func (r *relays) allocate(h *relayHolder, relay advised, timeout time.Duration) 
 	r.mu.Lock()
 	r.byVia[via] = a
 	h.held, h.via, h.shared = a, via, relay.addr.Transport == "udp"
+	h.noteHeld(relay.URL)
 	wanted := make([]netip.Addr, 0, len(r.wanted))
 	for ip := range r.wanted {
 		if reaches(a, ip) {
@@ -138,6 +141,7 @@ func (r *relays) allocate(h *relayHolder, relay advised, timeout time.Duration) 
 	h.held = nil
 	r.mu.Unlock()
 	lost := a.Err() // nil: it is given up
+	r.noteFailed(h, relay.URL, lost)
 	if lost != nil {
 		r.e.log.Info("relay lost", slog.String("url", relay.URL), slog.Any("err", lost))
 	}

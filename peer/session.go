@@ -64,10 +64,11 @@ type Session struct {
 
 	mu        sync.Mutex
 	posted    []func(now time.Time)
-	finished  bool  // the loop has ended
-	err       error // written before done is closed
-	delivered bool  // likewise: everything had been when the close began
-	last      Stats // the final snapshot, once gone
+	finished  bool         // the loop has ended
+	err       error        // written before done is closed
+	delivered bool         // likewise: everything had been when the close began
+	last      Stats        // the final snapshot, once gone
+	explained *Explanation // the last, once the session has ended; written by the loop
 	events    events
 	arrived   arrived
 	calls     sessionCalls
@@ -92,6 +93,8 @@ type Session struct {
 	mob       *mobility.Machine
 	paths     remotePaths
 	punch     *punch // nil until the session has been relayed
+	punches   []PunchFacts
+	checks    []check // addresses that ICE was told of
 	addresses AddressPolicy
 	lan       atomic.Pointer[[]netip.Prefix] // with LANOnly: the networks this host is on; anyone may read it
 	moves     announcer

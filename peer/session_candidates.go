@@ -35,6 +35,7 @@ func (s *Session) addRemote(now time.Time, list []signaling.Candidate) {
 	s.permitRemote()
 	for _, c := range p.remote[first:] {
 		if c.Kind != signaling.CandidateRelay && at.agent != nil && s.permits(mobility.Key{Remote: c.Addr}) {
+			s.noteCheck(now, c.Addr)
 			if err := at.agent.AddRemote(c.Addr, c.Kind); err != nil {
 				s.log.Debug("candidate refused", slog.Any("addr", c.Addr), slog.Any("err", err))
 			}

@@ -5,6 +5,7 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
@@ -193,6 +194,13 @@ func (s *Session) end(now time.Time, e *CloseError, tell bool) {
 func (s *Session) endWith(now time.Time, err error, c *CloseError) {
 	if s.phase >= phaseLinger {
 		return
+	}
+	x := s.examine(now, err)
+	s.mu.Lock()
+	s.explained = x
+	s.mu.Unlock()
+	if dial, ok := errors.AsType[*DialError](err); ok {
+		dial.Explanation = x
 	}
 	if c != nil && s.keys != nil {
 		told := wire.Close{Abrupt: true, Code: uint64(c.Code), Reason: c.Reason}

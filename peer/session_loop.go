@@ -263,10 +263,12 @@ func (s *Session) finish() {
 
 // retired refuses further work, unless there still is some.
 func (s *Session) retired() bool {
-	last := s.snapshot(time.Now())
+	now := time.Now()
+	last := s.snapshot(now)
+	x := s.explain(now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.finished = len(s.posted) == 0
-	s.last = last
+	s.last, s.explained = last, x
 	return s.finished
 }
