@@ -60,6 +60,8 @@ type Explanation struct {
 	Switches   uint64        `json:"switches"`
 	Stalls     uint64        `json:"stalls"`
 	StalledFor time.Duration `json:"stalled_for_ns"`
+	MaxPacket  int           `json:"max_packet"` // bytes of UDP payload that the path is known to carry
+	ECN        string        `json:"ecn"`        // testing, unknown, capable or failed: whether marks survive on the path
 
 	cause error // of Error
 }

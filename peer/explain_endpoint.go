@@ -4,7 +4,6 @@
 package peer
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -87,7 +86,7 @@ func (p *portMapping) report() []MappingFacts {
 			IPv6: st.V6, Gateway: st.Gateway.Addr, Protocol: st.Protocol.String(), External: st.External, Expires: st.Expires,
 		}
 		if st.Err != nil {
-			f.Error = strings.ReplaceAll(errors.Join(st.Err).Error(), "\n", "; ")
+			f.Error = strings.ReplaceAll(strings.TrimPrefix(st.Err.Error(), "portmap: "), "\n", "; ")
 		}
 		out = append(out, f)
 	}

@@ -54,6 +54,7 @@ func (s *Session) examine(now time.Time, err error) *Explanation {
 		Punches:  slices.Clone(s.punches),
 		Switches: s.counts.pathChanges, Stalls: s.counts.stalls, StalledFor: s.counts.stalledFor, cause: err,
 	}
+	x.MaxPacket, x.ECN = s.mux.MaxPacket(), s.mux.Stats().ECN
 	if s.at != nil && s.moves.told == nil {
 		x.Local = candidateFacts(s.at.told)
 	}

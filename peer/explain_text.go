@@ -113,7 +113,8 @@ func (x *Explanation) writeStory(line func(string, ...any)) {
 		marks = append(marks, fmt.Sprintf("%s +%v", m.Name, round(m.Took)))
 	}
 	line("timeline: %s", strings.Join(marks, ", "))
-	line("switches %d, stalls %d, stalled for %v", x.Switches, x.Stalls, round(x.StalledFor))
+	line("switches %d, stalls %d, stalled for %v; packets of %d bytes; ecn %s",
+		x.Switches, x.Stalls, round(x.StalledFor), x.MaxPacket, x.ECN)
 	for _, c := range x.Changes {
 		line("  %s network changed: %s", x.at(c.At), c.Why)
 	}
