@@ -31,6 +31,7 @@ type setup struct {
 	settle time.Duration    // from the session to the traffic, if not 11 s, in which ICE is through
 	loss   float64          // of each packet on its whole way; negative: by the seed, up to 1 %
 	before func(r *rig)     // the session is dialled
+	light  bool             // a tenth of the traffic
 }
 
 // A rig is a session that carries 50 messages a second each way, and a bulk transfer each way, while its network changes.
@@ -43,6 +44,7 @@ type rig struct {
 	eps   [2]*peer.Endpoint
 	ends  [2]*peer.Session
 	flows []*traffic
+	light bool
 	stop  context.CancelFunc
 	wg    sync.WaitGroup
 }
@@ -61,7 +63,7 @@ var roles = [2]string{"the dialler moves", "the listener moves"}
 
 func newRig(t *testing.T, s setup, role int, seed uint64) *rig {
 	t.Helper()
-	r := &rig{t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, uint64(role)))}
+	r := &rig{t: t, seed: seed, light: s.light, rand: rand.New(rand.NewPCG(seed, uint64(role)))}
 	c := s.net
 	c.OneWay, c.Seed = oneWay, seed
 	switch { // half of the seeds are of a perfect network

@@ -43,6 +43,9 @@ func (r *rig) start() {
 		r.wg.Go(func() { r.accept(end) })
 	}
 	for _, f := range r.flows {
+		if r.light {
+			f.every *= 8
+		}
 		r.wg.Go(func() { r.send(ctx, f) })
 	}
 }
