@@ -94,6 +94,10 @@ e2e: ## tests over real kernels and foreign servers; they skip themselves withou
 demo: ## servers and two peers that find each other and talk (RELAY=1: through the relay)
 	$(GO) run ./internal/demo $(if $(RELAY),--relay)
 
+.PHONY: demo-mobility
+demo-mobility: ## a peer changes networks while it talks and sends a file (Linux, root); says so where that is impossible
+	$(GO) run -tags e2e ./internal/demo --mobility
+
 .PHONY: next
 next: ## build and test a copy of the tree with the newest pion libraries
 	$(GO) run ./internal/next $(PKG)

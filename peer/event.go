@@ -45,7 +45,8 @@ type Event interface{ event() }
 // PathChanged says that packets to the peer travel another way.
 type PathChanged struct {
 	From, To Path
-	Why      string // one sentence for humans
+	Why      string        // one sentence for humans
+	Gap      time.Duration // how long nothing had come by the path From; of changes that were merged, the longest
 }
 
 // Degraded says that the path in use loses much or has become slow. The session goes on and looks for a better one.
@@ -113,6 +114,7 @@ func (e *events) pathChanged(p PathChanged) {
 	defer e.mu.Unlock()
 	if e.path != nil {
 		p.From = e.path.From
+		p.Gap = max(p.Gap, e.path.Gap)
 	}
 	e.path = &p
 	e.wake()

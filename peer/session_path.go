@@ -191,7 +191,11 @@ func (s *Session) switchPath(now time.Time, a mobility.Action) {
 	s.counts.pathChanges++
 	s.permitRemote()
 	from, dest := s.pathOf(a.From), s.pathOf(to)
-	s.events.pathChanged(PathChanged{From: from, To: dest, Why: a.Why})
+	changed := PathChanged{From: from, To: dest, Why: a.Why}
+	if !a.From.LastReceived.IsZero() {
+		changed.Gap = now.Sub(a.From.LastReceived)
+	}
+	s.events.pathChanged(changed)
 	if f := s.trace.PathSwitched; f != nil {
 		f(PathSwitched{now, from, dest, a.Why})
 	}

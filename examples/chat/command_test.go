@@ -124,7 +124,7 @@ func TestLaggingPeerMissesLines(t *testing.T) {
 		t.Errorf("lines that wait printed %q, want nothing", got)
 	}
 	c.handle(t.Context(), "one too many")
-	if got, want := out.all(), "* undelivered 257 slow: it lags"; !strings.HasPrefix(got, want) {
+	if got, want := out.all(), fmt.Sprintf("* undelivered %d slow: it lags", outboxSize+1); !strings.HasPrefix(got, want) {
 		t.Errorf("the line too many printed %q, want %q", got, want)
 	}
 	c.mu.Lock()

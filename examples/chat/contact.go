@@ -13,8 +13,8 @@ import (
 	"github.com/seed-98f0d4c2/runnel/peer"
 )
 
-// outboxSize is how many lines may wait for a peer.
-const outboxSize = 256
+// outboxSize is how many lines may wait for a peer: a network may be away for a while.
+const outboxSize = 1024
 
 // A contact is a peer that we talk to, or want to.
 type contact struct {

@@ -19,7 +19,7 @@ import (
 
 const (
 	maxOutgoing = 16          // files sent at a time
-	verdictTime = time.Minute // for the receiver to confirm once it has everything
+	verdictTime = 3 * time.Minute // for the receiver to confirm once it has everything; an outage may come between
 )
 
 var errManyFiles = fmt.Errorf("%d files are being sent already", maxOutgoing)

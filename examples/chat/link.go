@@ -111,7 +111,13 @@ func (c *chat) watch(ctx context.Context, l *link) {
 		}
 		switch ev := ev.(type) {
 		case peer.PathChanged:
-			c.out.note("path %s %v %v addr=%v why=%q", c.nameOf(l.ct), ev.From.Kind, ev.To.Kind, ev.To.Remote, ev.Why)
+			c.showChange(l, ev)
+		case peer.Degraded:
+			c.out.note("degraded %s %v addr=%v why=%q", c.nameOf(l.ct), ev.Path.Kind, ev.Path.Remote, ev.Why)
+		case peer.Stalled:
+			c.out.alarm("stalled %s why=%q", c.nameOf(l.ct), ev.Why)
+		case peer.Resumed:
+			c.out.note("resumed %s %v addr=%v gap=%s", c.nameOf(l.ct), ev.Path.Kind, ev.Path.Remote, brief(ev.Gap))
 		case peer.Closed:
 			c.mu.Lock()
 			quiet := c.quitting || l.ct.link != l // a newer session has taken over: not worth a word
@@ -123,6 +129,16 @@ func (c *chat) watch(ctx context.Context, l *link) {
 			return
 		}
 	}
+}
+
+// showChange tells of another path.
+func (c *chat) showChange(l *link, ev peer.PathChanged) {
+	from, to, name := ev.From, ev.To, c.nameOf(l.ct)
+	if !c.out.human {
+		c.out.note("path %s %v %v addr=%v why=%q gap=%s", name, from.Kind, to.Kind, to.Remote, ev.Why, brief(ev.Gap))
+		return
+	}
+	c.out.note("path %s %v %v -> %v %v: %s (gap %s)", name, from.Kind, from.Remote, to.Kind, to.Remote, ev.Why, brief(ev.Gap))
 }
 
 // detach lets go of a link that is over.

@@ -23,7 +23,11 @@
 //	* offline: REASON                                             the registration is lost for good
 //	* added ID                                                    /add has been understood
 //	* ready ID NICK path=direct rtt=1.2ms addr=HOST:PORT          in session with a peer
-//	* path NICK relayed direct addr=HOST:PORT why="..."           packets to the peer travel another way: from, to
+//	* path NICK relayed direct addr=HOST:PORT why="..." gap=1.2s  packets to the peer travel another way: from, to; and how
+//	                                                              long nothing had come by the old one
+//	* degraded NICK direct addr=HOST:PORT why="..."               the path has become bad; another is looked for
+//	* stalled NICK why="..."                                      no path answers; what is said waits
+//	* resumed NICK direct addr=HOST:PORT gap=5.1s                 the session goes on, after so long
 //	* ended ID NICK: REASON                                       the session is over
 //	* unreachable ID: REASON                                      a peer that was added cannot be reached (now)
 //	* delivered N                                                 our N-th line has reached everybody it was for

@@ -109,38 +109,57 @@ func (d *demo) say(ctx context.Context, from, to *talker, text string) error {
 	return nil
 }
 
-// sendFile has alice send a file of random bytes, and compares what is on disk afterwards.
-func (d *demo) sendFile(ctx context.Context, alice, bob *talker) error {
-	const name = "random bytes.bin"
-	sent := filepath.Join(alice.dir, name)
-	content := make([]byte, d.size)
+// A sentFile is a file that alice is sending.
+type sentFile struct {
+	path  string
+	size  int
+	begin time.Time
+}
+
+const fileName = "random bytes.bin"
+
+// offer has alice begin to send a file of random bytes.
+func (d *demo) offer(alice *talker, size int) (sentFile, error) {
+	f := sentFile{path: filepath.Join(alice.dir, fileName), size: size, begin: time.Now()}
+	content := make([]byte, size)
 	_, _ = rand.Read(content)
-	if err := os.WriteFile(sent, content, 0o600); err != nil {
-		return err
+	if err := os.WriteFile(f.path, content, 0o600); err != nil {
+		return f, err
 	}
-	begin := time.Now()
-	aliceFrom, bobFrom := *alice.r, *bob.r // the file may be through before the line is
-	if err := alice.write(`/send "` + sent + `" bob`); err != nil {
+	return f, alice.write(`/send "` + f.path + `" bob`)
+}
+
+// sendFile has alice send a file, and compares what is on disk afterwards.
+func (d *demo) sendFile(ctx context.Context, alice, bob *talker) error {
+	a, b := *alice.r, *bob.r // the file may be through before the line is
+	f, err := d.offer(alice, d.size)
+	if err != nil {
 		return err
 	}
 	if err := d.say(ctx, bob, alice, "It is coming in."); err != nil {
 		return err
 	}
-	quoted := regexp.QuoteMeta(name)
-	b, err := bob.expect(ctx, &bobFrom, fmt.Sprintf(`\* file received (.*%s) %d sha256=(\S+) rate=(\S+) from=alice`, quoted, d.size), fileTime)
+	d.gap()
+	return d.compare(ctx, f, alice, bob, &a, &b)
+}
+
+// compare waits until both say that the file is there, in what the readers read, and compares it.
+func (d *demo) compare(ctx context.Context, f sentFile, alice, bob *talker, aliceFrom, bobFrom *reader) error {
+	quoted := regexp.QuoteMeta(fileName)
+	b, err := bob.expect(ctx, bobFrom, fmt.Sprintf(`\* file received (.*%s) %d sha256=(\S+) rate=(\S+) from=alice`, quoted, f.size), fileTime)
 	if err != nil {
 		return err
 	}
-	a, err := alice.expect(ctx, &aliceFrom, fmt.Sprintf(`\* file sent %s %d sha256=(\S+) rate=(\S+) to=bob`, quoted, d.size), fileTime)
+	a, err := alice.expect(ctx, aliceFrom, fmt.Sprintf(`\* file sent %s %d sha256=(\S+) rate=(\S+) to=bob`, quoted, f.size), fileTime)
 	if err != nil {
 		return err
 	}
-	took := time.Since(begin)
+	took := time.Since(f.begin)
 	received := b[1]
 	if !filepath.IsAbs(received) {
 		received = filepath.Join(bob.dir, received)
 	}
-	sumSent, err := hashFile(sent)
+	sumSent, err := hashFile(f.path)
 	if err != nil {
 		return err
 	}
@@ -148,8 +167,7 @@ func (d *demo) sendFile(ctx context.Context, alice, bob *talker) error {
 	if err != nil {
 		return err
 	}
-	d.gap()
-	d.fact("file", "%.1f MiB in %v: %s sent, %s received", float64(d.size)/(1<<20), round(took), a[2], b[3])
+	d.fact("file", "%.1f MiB in %v: %s sent, %s received", float64(f.size)/(1<<20), round(took), a[2], b[3])
 	d.fact("sha256", "%s  on alice's disk", sumSent)
 	d.fact("sha256", "%s  on bob's disk", sumReceived)
 	if sumSent != sumReceived || a[1] != sumSent || b[2] != sumReceived {

@@ -33,6 +33,9 @@ func (p *page) paint(style, text string) string {
 func (p *page) title(text string) { fmt.Fprintf(p.w, "\n%s\n\n", p.paint(bold, text)) }
 func (p *page) gap()              { fmt.Fprintln(p.w) }
 
+// act prints what is going to happen.
+func (p *page) act(text string) { fmt.Fprintf(p.w, "  %s\n", p.paint(bold, text)) }
+
 // fact prints one thing worth knowing.
 func (p *page) fact(name, format string, args ...any) {
 	fmt.Fprintf(p.w, "  %s %s\n", p.paint(dim, fmt.Sprintf("%-11s", name)), fmt.Sprintf(format, args...))

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os/exec"
 	"time"
 )
 
@@ -17,32 +18,38 @@ type talker struct {
 	nick  string
 	id    string
 	dir   string
-	lines int // said so far
+	lines int   // said so far
+	notes *tail // what it prints beside lines, once somebody sorts that
 }
 
 // startPeers starts the two chats and waits until the rendezvous knows them.
 func (d *demo) startPeers(ctx context.Context, rendezvous string) (alice, bob *talker, err error) {
-	if alice, err = d.startPeer(ctx, "alice", rendezvous); err != nil {
+	if alice, err = d.startPeer(ctx, exec.CommandContext, "alice", rendezvous, d.here()...); err != nil {
 		return nil, nil, err
 	}
-	bob, err = d.startPeer(ctx, "bob", rendezvous)
+	bob, err = d.startPeer(ctx, exec.CommandContext, "bob", rendezvous, d.here()...)
 	return alice, bob, err
 }
 
-func (d *demo) startPeer(ctx context.Context, nick, rendezvous string) (*talker, error) {
+// here are the flags of chats that talk to each other on this machine.
+func (d *demo) here() []string {
+	if d.relayed {
+		return []string{"--loopback", "--relay-only"}
+	}
+	return []string{"--loopback"}
+}
+
+func (d *demo) startPeer(ctx context.Context, at command, nick, rendezvous string, more ...string) (*talker, error) {
 	dir, err := d.mkdir(nick)
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"--rendezvous", rendezvous, "--ephemeral", "--loopback", "--nick", nick, "--log-level", "debug"}
-	if d.relayed {
-		args = append(args, "--relay-only")
-	}
-	p, err := d.start(ctx, nick, "chat", dir, args...)
+	args := append([]string{"--rendezvous", rendezvous, "--ephemeral", "--nick", nick, "--log-level", "debug"}, more...)
+	p, err := d.start(ctx, at, nick, "chat", dir, args...)
 	if err != nil {
 		return nil, err
 	}
-	t := &talker{process: p, r: &reader{t: p.out}, nick: nick, dir: dir}
+	t := &talker{process: p, r: &reader{t: p.out}, nick: nick, dir: dir, notes: newTail()}
 	id, err := t.hear(ctx, `\* id (\S+).*`, startTime)
 	if err != nil {
 		return nil, err

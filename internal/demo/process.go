@@ -19,7 +19,8 @@ import (
 
 const (
 	graceTime = 3 * time.Second // from the signal to the end
-	logLines  = 400             // kept of each output
+	logLines  = 4000            // kept of each output
+	logShown  = 400             // of them, when something went wrong
 )
 
 // A process is a program that was started, and what it says.
@@ -33,11 +34,14 @@ type process struct {
 	err   error // of the program; set before done is closed
 }
 
+// A command is [exec.CommandContext], or the like somewhere else.
+type command func(ctx context.Context, name string, args ...string) *exec.Cmd
+
 // start runs a program of d.dir. Its working directory is dir.
-func (d *demo) start(ctx context.Context, name, program, dir string, args ...string) (*process, error) {
+func (d *demo) start(ctx context.Context, at command, name, program, dir string, args ...string) (*process, error) {
 	p := &process{name: name, out: newTail(), log: newTail(), done: make(chan struct{})}
 	// Its life is not ctx's: it is asked to end in good order, by end.
-	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), d.program(program), args...)
+	p.cmd = at(context.WithoutCancel(ctx), d.program(program), args...)
 	p.cmd.Dir = dir
 	p.cmd.Stderr = p.log
 	stdin, err := p.cmd.StdinPipe()
@@ -202,7 +206,8 @@ func (d *demo) printLogs(w io.Writer) {
 			t    *tail
 		}{{"output", p.out}, {"log", p.log}} {
 			fmt.Fprintf(b, "\n--- %s of %s\n", o.what, p.name)
-			for _, line := range o.t.all() {
+			lines := o.t.all()
+			for _, line := range lines[max(0, len(lines)-logShown):] {
 				fmt.Fprintln(b, line)
 			}
 		}

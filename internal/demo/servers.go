@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,9 +53,16 @@ func (d *demo) build(ctx context.Context) error {
 	return nil
 }
 
+// A place is where a server runs.
+type place struct {
+	at   command
+	addr string // IP address
+}
+
 // startServers returns the URL of the rendezvous.
-func (d *demo) startServers(ctx context.Context) (string, error) {
-	relay, err := d.start(ctx, "relay", "relay", d.dir, "--dev", "--listen", "127.0.0.1:0", "--log-level", "debug")
+func (d *demo) startServers(ctx context.Context, forRelay, forRendezvous place) (string, error) {
+	relay, err := d.start(ctx, forRelay.at, "relay", "relay", d.dir,
+		"--dev", "--listen", net.JoinHostPort(forRelay.addr, "0"), "--log-level", "debug")
 	if err != nil {
 		return "", err
 	}
@@ -73,8 +81,8 @@ func (d *demo) startServers(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("the relay printed %q: %w", told[0], err)
 	}
 
-	args := append([]string{"--dev", "--listen", "127.0.0.1:0"}, flags...)
-	rendezvous, err := d.start(ctx, "rendezvous", "rendezvous", d.dir, args...)
+	args := append([]string{"--dev", "--listen", net.JoinHostPort(forRendezvous.addr, "0")}, flags...)
+	rendezvous, err := d.start(ctx, forRendezvous.at, "rendezvous", "rendezvous", d.dir, args...)
 	if err != nil {
 		return "", err
 	}

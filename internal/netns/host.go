@@ -7,7 +7,6 @@ package netns
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"os/exec"
 	"slices"
@@ -20,37 +19,17 @@ type Host struct {
 	name string // its namespace
 	a4   netip.Addr
 	a6   netip.Addr
+
+	uplinks int
 }
 
 // Host adds a host to the site. The name must be new to the network.
 func (s *Site) Host(name string) *Host {
-	n := s.net
-	n.tb.Helper()
-	s.hosts++
-	i := s.hosts + 1 // the router has number 1
-	if i > 251 {
-		n.tb.Fatal("netns: more than 250 hosts at a site")
-	}
-	h := &Host{site: s, name: n.namespace(name, false)}
-	port := fmt.Sprintf("host%d", i)
-	n.run("", "ip", "link", "add", "eth0", "netns", h.name, "type", "veth", "peer", "name", port, "netns", s.router)
-	n.ip(s.router, "link set "+port+" master lan up")
-
-	// Segmentation offload would let a host send 64 kB through the network as one packet, to be lost as one.
-	commands := []string{"link set eth0 gso_max_segs 1 up"}
-	if s.has4() {
-		h.a4 = s.lanAddr(i)
-		commands = append(commands,
-			fmt.Sprintf("addr add %s/24 dev eth0", h.a4),
-			fmt.Sprintf("route add default via %s", s.lanAddr(1)))
-	}
-	if s.has6() {
-		h.a6 = s.lanAddr6(i)
-		commands = append(commands,
-			fmt.Sprintf("addr add %s/64 dev eth0 nodad", h.a6),
-			fmt.Sprintf("route add default via %s", s.lanAddr6(1)))
-	}
-	n.ip(h.name, commands...)
+	s.net.tb.Helper()
+	h := &Host{site: s, name: s.net.namespace(name, false)}
+	u := h.Plug(s)
+	u.Up(0)
+	h.a4, h.a6 = u.a4, u.a6
 	return h
 }
 

@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"strings"
 	"sync/atomic"
-	"testing"
 	"time"
 )
 
@@ -22,10 +21,22 @@ const setupTime = 20 * time.Second
 // networks counts the networks of this process, to tell their names apart.
 var networks atomic.Int64
 
+// A TB is whom a network is made for: a [testing.TB], or a program that does what one does. Fatal and Skip do not return.
+type TB interface {
+	Helper()
+	Cleanup(f func())
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	Skip(args ...any)
+	Skipf(format string, args ...any)
+}
+
 // A Net is an internet of its own: a core and the sites around it. It belongs to one test, whose goroutine alone may use
 // it, and it ends with that test.
 type Net struct {
-	tb    testing.TB
+	tb    TB
 	label string
 	core  string
 	names []string // every namespace, the core first
@@ -34,7 +45,7 @@ type Net struct {
 
 // New makes a network with nothing but a core. It skips the test when this process may not make namespaces or a tool is
 // missing, and deletes what dead processes have left behind.
-func New(tb testing.TB) *Net {
+func New(tb TB) *Net {
 	tb.Helper()
 	if os.Geteuid() != 0 {
 		tb.Skip("netns: network namespaces need root")

@@ -25,7 +25,8 @@ func ruleset(c *SiteConfig) string {
 	}
 	b.WriteString("}\n")
 
-	b.WriteString("chain forward {\n type filter hook forward priority filter; policy accept;\n")
+	b.WriteString("chain outage {\n}\n") // filled by SetDown
+	b.WriteString("chain forward {\n type filter hook forward priority filter; policy accept;\n jump outage\n")
 	if c.Loss > 0 {
 		const steps = 100_000
 		drop := int(math.Round(c.Loss * steps))

@@ -11,14 +11,13 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"testing"
 )
 
 // prefix begins the name of every namespace made here. After it comes the ID of the process that made it.
 const prefix = "runnel-"
 
 // sweep deletes the namespaces of processes that are gone.
-func sweep(tb testing.TB) {
+func sweep(tb TB) {
 	tb.Helper()
 	entries, err := os.ReadDir(netnsDir)
 	if err != nil {
