@@ -69,10 +69,7 @@ func (d *demo) roam(ctx context.Context) (err error) {
 	if err := w.perform(ctx); err != nil {
 		return err
 	}
-	if err := d.part(ctx, w.alice, w.bob); err != nil {
-		return err
-	}
-	return d.stopServers(ctx)
+	return d.part(ctx, w.alice, w.bob) // the relay would wait for what she has left behind at her other addresses
 }
 
 // A walk is what alice does with her networks.
@@ -106,7 +103,7 @@ func (w *walk) perform(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	const hole, outage = time.Second, 5 * time.Second
+	const hole, restart, outage = time.Second, 2 * time.Second, 5 * time.Second
 	for _, act := range []struct {
 		title string
 		hole  time.Duration // during which no line can get through
@@ -127,9 +124,12 @@ func (w *walk) perform(ctx context.Context) (err error) {
 			pause(ctx, hole)
 			w.plug.Down()
 		}},
-		{"Her router at the Wi-Fi restarts: another port, another address", 0, func() {
+		{"Her router restarts, which takes two seconds: another port, another address", restart, func() {
+			w.wifi.SetDown(true)
 			w.wifi.Renumber()
 			w.wifi.Rebind()
+			pause(ctx, restart)
+			w.wifi.SetDown(false)
 		}},
 	} {
 		if err := w.change(ctx, act.title, act.hole, act.do); err != nil {
