@@ -66,6 +66,7 @@ type Endpoint struct {
 	accepts  []*Session             // established, not yet accepted
 	accepted chan struct{}          // closed, and replaced, when there are more
 	lastTime time.Time              // of the latest signaling message made
+	gonePaid time.Time              // theoretical arrival time of the next answer that a session is gone
 	deciding map[ID]*decision       // offers that Config.Authorize is asked about
 	next     map[ID]*Session        // being established in place of the session in peers
 	peers    map[ID]*Session        // the session of each peer, being established or live

@@ -30,7 +30,8 @@ var (
 	// ErrAddressPolicy says that a peer was dialled by addresses to which [Config.Addresses] lets no packet go.
 	ErrAddressPolicy = errors.New("peer: the address policy forbids to dial this peer's addresses")
 
-	// ErrSuperseded says that the peer has started a newer session in place of this one, as it does after a restart.
+	// ErrSuperseded says that the peer no longer has this session: it has started a newer one in its place, has been
+	// restarted, or gave the session up while it could not reach this side. Dialling it again starts another.
 	ErrSuperseded = errors.New("peer: session superseded by a newer one")
 
 	// ErrIdle says that nothing was heard from the peer for [Config.Linger].
@@ -58,6 +59,7 @@ const (
 	CodeTimeout    Code = 8  // establishment took too long
 	CodeCanceled   Code = 9  // the dialler gave up
 	CodeExhausted  Code = 10 // packet protection reached its limits
+	CodeForgotten  Code = 11 // the peer does not have the session any more
 )
 
 // String returns a name for the codes of this package and the number of others.
@@ -81,6 +83,8 @@ func (c Code) String() string {
 		return "cancelled"
 	case CodeExhausted:
 		return "keys exhausted"
+	case CodeForgotten:
+		return "forgotten"
 	default:
 		if c >= Code(wire.CodeProtocolFirst) && c <= Code(wire.CodeProtocolLast) {
 			return wire.Code(c).String()
@@ -118,7 +122,7 @@ func (e *CloseError) Unwrap() error { return net.ErrClosed }
 // Is matches the sentinel that belongs to the code.
 func (e *CloseError) Is(target error) bool {
 	switch e.Code {
-	case CodeSuperseded:
+	case CodeSuperseded, CodeForgotten:
 		return target == ErrSuperseded
 	case CodeIdle:
 		return target == ErrIdle

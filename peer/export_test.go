@@ -161,3 +161,11 @@ func (s *Session) PunchReport() string {
 	}
 	return <-said
 }
+
+// Attempt returns what names the attempt that established the session.
+func (s *Session) Attempt() (id [16]byte) {
+	c := make(chan struct{})
+	s.post(func(time.Time) { id = [16]byte(s.attempt); close(c) })
+	<-c
+	return id
+}

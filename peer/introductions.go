@@ -41,6 +41,10 @@ func (e *Endpoint) handleSignal(from ID, m *signaling.Message) {
 		e.handleMove(from, m)
 		return
 	}
+	if m.Kind == signaling.KindGone {
+		e.handleGone(from, m)
+		return
+	}
 	if !e.fresh(m) {
 		return
 	}

@@ -20,6 +20,7 @@ const (
 	moveEvery   = time.Second // between messages by signaling, beyond a burst of moveBurst
 	moveBurst   = 6
 	moveGather  = 20 * time.Millisecond // what is found out right after the first is said in one more
+	moveAgain   = 10 * time.Second      // in an outage
 	unsettled   = 10 * time.Second      // after a change of the network more changes are likely, and as urgent
 )
 
@@ -169,6 +170,9 @@ func (s *Session) signalMove(now time.Time) {
 	}
 	a.signaled = a.signaled.Add(moveEvery)
 	a.sentSeq, a.sentAt = a.seq, now
+	if s.mob.Outage() { // that one, or the answer, may be lost
+		a.signalAt, a.unless = now.Add(moveAgain), time.Time{}
+	}
 	m := &signaling.Message{
 		Kind: signaling.KindMove, Attempt: s.attempt, Time: s.e.stamp(now),
 		Session: s.local, PeerSession: s.remote, Seq: a.seq, Candidates: a.told,

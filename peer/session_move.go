@@ -13,21 +13,28 @@ import (
 )
 
 // handleMove takes a message by which from says where it is now, for a session that lives. It says so for one session,
-// named by both its IDs, which only the two ends know.
+// named by both its IDs, which only the two ends know. If there is no such session the peer is told so.
 func (e *Endpoint) handleMove(from ID, m *signaling.Message) {
 	s := e.route(m.PeerSession)
-	if s == nil || s.id != from {
+	if s != nil && s.id != from {
 		e.drop(dropBadSignal)
 		return
 	}
-	if e.fresh(m) {
-		s.tell(func(now time.Time) { s.handleMove(now, m) })
+	if !e.fresh(m) {
+		return
+	}
+	if s == nil || !s.tell(func(now time.Time) { s.handleMove(now, m) }) {
+		e.drop(dropBadSignal)
+		e.sayGone(from, m)
 	}
 }
 
 func (s *Session) handleMove(now time.Time, m *signaling.Message) {
 	if s.phase != phaseReady || m.PeerSession != s.local || m.Session != s.remote {
 		s.e.drop(dropBadSignal)
+		if s.phase >= phaseLinger && m.Session == s.remote {
+			s.e.sayGone(s.id, m) // what it was told may have gone to where it no longer is
+		}
 		return
 	}
 	s.heardOf(now, m.Seq, m.Candidates)

@@ -39,10 +39,12 @@ const (
 	KindCandidates                 // adds addresses to an offer or answer, or to a session
 	KindBye                        // refuses an offer, withdraws one, or ends a session that has no path left
 	KindMove                       // all addresses of the sender, who has moved, for a session that lives
+	KindGone                       // the sender does not have the session that a move was about, or no longer
 )
 
 var kindNames = [...]string{
 	KindOffer: "offer", KindAnswer: "answer", KindCandidates: "candidates", KindBye: "bye", KindMove: "move",
+	KindGone: "gone",
 }
 
 // String returns the name of the kind in the protocol.
@@ -66,8 +68,8 @@ func parseKind(s string) (Kind, bool) {
 //
 // Every kind has ID, Time and Attempt. Offer and answer have Session, Instance, Ufrag, Pwd, Fingerprint, KEM and Suites,
 // and may have candidates. Candidates has candidates or End, or both, and may name Session and Instance. Bye may have
-// Code, Reason, Session and Instance. Move has Session, PeerSession and Seq, and may have candidates. Fields that do not
-// belong to a kind must be zero.
+// Code, Reason, Session and Instance. Move has Session, PeerSession and Seq, and may have candidates. Gone has Session and
+// PeerSession, which are those of the move the other way round. Fields that do not belong to a kind must be zero.
 type Message struct {
 	Kind    Kind
 	ID      [16]byte  // unique to this message; random, filled in by Seal when zero
@@ -77,7 +79,7 @@ type Message struct {
 	Session  wire.SessionID // the ID that packets to the sender of this message shall carry
 	Instance [16]byte       // the sender's process: another value means that it has restarted and forgotten its sessions
 
-	PeerSession wire.SessionID // move: the ID that packets to the receiver of this message carry
+	PeerSession wire.SessionID // move, gone: the ID that packets to the receiver of this message carry
 	Seq         uint64         // move: a higher one replaces what was told under a lower; from 1 on, up to 2^62-1
 
 	Ufrag, Pwd  string   // ICE credentials, RFC 8839 §5.4
@@ -148,6 +150,9 @@ func (m *Message) validate() error {
 	if m.Code != 0 || m.Reason != "" {
 		return bad("%v with a code or reason", m.Kind)
 	}
+	if m.Kind == KindGone && (len(m.Candidates) != 0 || m.End) {
+		return bad("gone with candidates")
+	}
 	if m.Kind == KindCandidates && len(m.Candidates) == 0 && !m.End {
 		return bad("no candidates in candidates")
 	}
@@ -162,9 +167,13 @@ func (m *Message) validate() error {
 	return nil
 }
 
-// validateMove checks what a move has and nothing else does.
+// validateMove checks what only messages about a living session have.
 func (m *Message) validateMove() error {
 	switch {
+	case m.Kind == KindGone:
+		if m.Session == 0 || m.PeerSession == 0 || m.Seq != 0 {
+			return bad("gone with sessions %d and %d and number %d", m.Session, m.PeerSession, m.Seq)
+		}
 	case m.Kind != KindMove:
 		if m.PeerSession != 0 || m.Seq != 0 {
 			return bad("%v with the fields of a move", m.Kind)

@@ -50,10 +50,12 @@ func examples() map[string]*Message {
 	bye.Kind, bye.Code, bye.Reason = KindBye, 1<<62-1, strings.Repeat("€", MaxReason/3)
 	move := candidates
 	move.Kind, move.Session, move.PeerSession, move.Seq = KindMove, 1<<63+1, 1<<64-1, 1<<62-1
+	gone := base
+	gone.Kind, gone.Session, gone.PeerSession = KindGone, 1, 1<<64-1
 	nowhere := move
 	nowhere.Candidates = nil
 	return map[string]*Message{
-		"move": &move, "move to nowhere": &nowhere,
+		"gone": &gone, "move": &move, "move to nowhere": &nowhere,
 		"offer": &offer, "answer": &answer, "largest offer": &large, "candidates": &candidates, "end": &end, "bye": &bye,
 	}
 }
