@@ -169,3 +169,6 @@ func (s *Session) Attempt() (id [16]byte) {
 	<-c
 	return id
 }
+
+// Wrapped returns what a read of the stream says when its flow has failed with err.
+func (st *Stream) Wrapped(err error) error { return st.wrap("read", err) }

@@ -113,3 +113,23 @@ func TestStreamOfFailedDial(t *testing.T) {
 		}
 	})
 }
+
+// A reader learns why a dial has failed also if it does so before the session has told everybody that it is over.
+func TestStreamOfFailingDial(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := peertest.New(t, &peertest.Config{OneWay: 5 * time.Millisecond, NoRelay: true})
+		far := n.Endpoint(peertest.Public, nil)
+		s, err := n.Endpoint(peertest.Public, nil).DialEarly(peer.Target{ID: far.ID()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := s.OpenStream("x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = c.Wrapped(&peer.DialError{ID: far.ID(), Stage: peer.StageHandshake, Err: context.DeadlineExceeded})
+		if !errors.As(err, new(*peer.DialError)) || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("reading: %v; want the DialError, and no deadline of the stream", err)
+		}
+	})
+}

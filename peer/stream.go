@@ -107,7 +107,7 @@ func (st *Stream) wrap(op string, err error) error {
 	switch {
 	case err == nil, errors.Is(err, io.EOF):
 		return err
-	case errors.Is(err, st.s.Err()): // which a deadline that was missed may have caused, but not the stream's
+	case errors.As(err, new(*DialError)): // a deadline may have been missed, but it is not the stream's
 	case errors.Is(err, context.DeadlineExceeded):
 		err = os.ErrDeadlineExceeded
 	case errors.Is(err, flow.ErrClosed):
