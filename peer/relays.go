@@ -33,6 +33,7 @@ type relays struct {
 	lastVia int32
 	pipes   map[netip.AddrPort]*udp.Pipe // relays reached over the shared sockets
 	wanted  map[netip.Addr]int           // addresses that may send to us through a relay, and by how many sessions
+	guests  guests
 	closed  bool
 }
 
@@ -50,6 +51,7 @@ func newRelays(e *Endpoint) *relays {
 		byVia:   make(map[int32]*turnx.Allocation),
 		pipes:   make(map[netip.AddrPort]*udp.Pipe),
 		wanted:  make(map[netip.Addr]int),
+		guests:  guests{of: make(map[ID][]guest)},
 	}
 }
 
@@ -183,30 +185,6 @@ func reaches(a *turnx.Allocation, ip netip.Addr) bool {
 	inner := func(ip netip.Addr) bool { return ip.IsPrivate() || ip.IsLoopback() }
 	own := a.Relayed().Addr()
 	return own.Is4() == ip.Is4() && (!inner(ip) || inner(own))
-}
-
-// permit lets ip send to us through every relay, until forbid has been called as often.
-func (r *relays) permit(ip netip.Addr) {
-	r.mu.Lock()
-	defer r.mu.Unlock() // so that permissions change in the order they are wanted
-	r.wanted[ip]++
-	for _, a := range r.byVia {
-		if reaches(a, ip) {
-			a.Permit(ip)
-		}
-	}
-}
-
-func (r *relays) forbid(ip netip.Addr) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.wanted[ip]--; r.wanted[ip] > 0 {
-		return
-	}
-	delete(r.wanted, ip)
-	for _, a := range r.byVia {
-		a.Forbid(ip)
-	}
 }
 
 // close gives every allocation back while the sockets still work.

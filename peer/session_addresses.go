@@ -19,9 +19,11 @@ const (
 	announceMax = 2 * time.Second
 	moveEvery   = time.Second // between messages by signaling, beyond a burst of moveBurst
 	moveBurst   = 6
-	moveGather  = 20 * time.Millisecond // what is found out right after the first is said in one more
-	moveAgain   = 10 * time.Second      // in an outage
-	unsettled   = 10 * time.Second      // after a change of the network more changes are likely, and as urgent
+	moveGather  = 20 * time.Millisecond  // what is found out right after the first is said in one more
+	moveAgain   = 10 * time.Second       // in an outage
+	listEvery   = 250 * time.Millisecond // between lists of the peer's that take effect, beyond a burst of listBurst
+	listBurst   = 8
+	unsettled   = 10 * time.Second // after a change of the network more changes are likely, and as urgent
 )
 
 // announcer is what the two ends of an established session have told each other of where they are: in ADDRESSES chunks,
@@ -30,6 +32,10 @@ type announcer struct {
 	told  []signaling.Candidate // what the peer has been told of us
 	seq   uint64                // its number; zero: offer, answer and candidates told it
 	heard uint64                // the number of the peer's list; zero likewise
+
+	list   []signaling.Candidate // the peer's, if it has yet to take effect
+	listAt time.Time             // when it does; zero: there is none
+	listed time.Time             // theoretical arrival time of the next, see listBurst
 
 	wide  bool          // tell by all paths: the current one may be dead
 	again time.Time     // when to tell again; zero: the peer knows
@@ -43,7 +49,7 @@ type announcer struct {
 	sentAt   time.Time // and when
 }
 
-func (a *announcer) next() time.Time { return earliest(a.again, a.signalAt) }
+func (a *announcer) next() time.Time { return earliest(earliest(a.again, a.signalAt), a.listAt) }
 
 // localChanged is called when the ground has moved: the addresses of this host have changed, or it has slept, or the
 // network is back.
@@ -93,6 +99,9 @@ func (s *Session) sendAddresses(now time.Time) (ping bool) {
 	a := &s.moves
 	if s.phase != phaseReady {
 		return false
+	}
+	if !a.listAt.IsZero() && !now.Before(a.listAt) {
+		s.takeIn(now)
 	}
 	if !a.signalAt.IsZero() && !now.Before(a.signalAt) {
 		s.signalMove(now)

@@ -56,6 +56,7 @@ func (s *Session) handleAddresses(now time.Time, body []byte) error {
 }
 
 // heardOf takes in where the peer says it is: all of it, in place of what it has said before under lower numbers.
+// Of lists that come faster than one moves the last takes effect, a little later.
 func (s *Session) heardOf(now time.Time, seq uint64, list []signaling.Candidate) {
 	a := &s.moves
 	if seq <= a.heard {
@@ -68,7 +69,24 @@ func (s *Session) heardOf(now time.Time, seq uint64, list []signaling.Candidate)
 			known = append(known, c)
 		}
 	}
-	s.log.Debug("peer's addresses", slog.Uint64("seq", seq), slog.Any("addrs", known))
+	a.list, a.listAt = known, now
+	if a.listed.Before(now) {
+		a.listed = now
+	}
+	if at := a.listed.Add(-(listBurst - 1) * listEvery); at.After(now) {
+		a.listAt = at
+		return
+	}
+	s.takeIn(now)
+}
+
+// takeIn lets the latest list of the peer's addresses take effect.
+func (s *Session) takeIn(now time.Time) {
+	a := &s.moves
+	known := a.list
+	a.list, a.listAt = nil, time.Time{}
+	a.listed = a.listed.Add(listEvery)
+	s.log.Debug("peer's addresses", slog.Uint64("seq", a.heard), slog.Any("addrs", known))
 	s.paths.remote = known
 	s.permitRemote()
 	s.mob.HandleCandidates(now, s.ways())

@@ -54,15 +54,12 @@ func (s *Session) permitRemote() {
 		}
 	}
 	old := s.paths.permitted
-	s.paths.permitted = want
-	for _, ip := range want {
-		if !slices.Contains(old, ip) {
-			s.e.relays.permit(ip)
-		}
-	}
+	s.paths.permitted = slices.DeleteFunc(want, func(ip netip.Addr) bool {
+		return !slices.Contains(old, ip) && !s.e.relays.permit(s.id, ip)
+	})
 	for _, ip := range old {
-		if !slices.Contains(want, ip) {
-			s.e.relays.forbid(ip)
+		if !slices.Contains(s.paths.permitted, ip) {
+			s.e.relays.forbid(s.id, ip)
 		}
 	}
 }
@@ -88,7 +85,7 @@ func (p *remotePaths) isRelayed(a netip.AddrPort) bool {
 
 func (s *Session) forgetPaths() {
 	for _, ip := range s.paths.permitted {
-		s.e.relays.forbid(ip)
+		s.e.relays.forbid(s.id, ip)
 	}
 	s.paths = remotePaths{}
 }
