@@ -71,9 +71,9 @@ func (c *doctorCmd) Run(ctx context.Context, out *console) error {
 	}
 	switch r.Verdict {
 	case fail:
-		return errExit(program.ExitRuntime)
+		return exitError(program.ExitRuntime)
 	case warn:
-		return errExit(exitWarn)
+		return exitError(exitWarn)
 	}
 	return nil
 }

@@ -54,10 +54,10 @@ type cli struct {
 // A console is where a command writes.
 type console struct{ stdout, stderr io.Writer }
 
-// errExit ends a command whose output has said everything.
-type errExit int
+// exitError ends a command whose output has said everything.
+type exitError int
 
-func (e errExit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -93,7 +93,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	k.BindTo(ctx, (*context.Context)(nil))
 	err = k.Run(&console{stdout, stderr})
-	var exit errExit
+	var exit exitError
 	switch {
 	case err == nil:
 		return program.ExitOK

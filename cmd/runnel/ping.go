@@ -62,7 +62,7 @@ func (c *pingCmd) Run(ctx context.Context, out *console) error {
 	end := s.Stats()
 	line("%s, %d path changes, %d stalls, ecn %s", &tally, end.PathChanges, end.Stalls, end.Flow.ECN)
 	if tally.answered == 0 {
-		return errExit(program.ExitRuntime)
+		return exitError(program.ExitRuntime)
 	}
 	return nil
 }

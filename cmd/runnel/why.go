@@ -81,7 +81,7 @@ func (c *whyCmd) print(out *console, x peer.Explanation) error {
 	case peer.StateDirect:
 		return nil
 	case peer.StateRelayed:
-		return errExit(exitWarn)
+		return exitError(exitWarn)
 	}
-	return errExit(program.ExitRuntime)
+	return exitError(program.ExitRuntime)
 }
