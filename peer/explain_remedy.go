@@ -16,6 +16,9 @@ import (
 // stillLooking is how long after a session is established a direct path may well be found yet.
 const stillLooking = 5 * time.Second
 
+// stunTime is after which a STUN server that has not answered is taken not to.
+const stunTime = 3 * time.Second
+
 // remedy says what would help, in a sentence, or nothing.
 func (x *Explanation) remedy() string {
 	switch x.State {
@@ -64,7 +67,7 @@ func (x *Explanation) remedyUnreachable() string {
 		return "The address policy allows relays only, and there is none" + x.relayTrouble() + ": have the rendezvous advise a relay that works."
 	case !has(x.Local, signaling.CandidateRelay) && !has(x.Remote, signaling.CandidateRelay):
 		return "There is no direct path, and neither side has a relay" + x.relayTrouble() + ": run one, and have the rendezvous advise it."
-	case x.NAT.class.Mapping == mobility.MappingBlocked && !has(x.Local, signaling.CandidateRelay):
+	case (x.NAT.class.Mapping == mobility.MappingBlocked || x.deaf()) && !has(x.Local, signaling.CandidateRelay):
 		return "UDP does not leave this network, and no relay is reached" + x.relayTrouble() + ": allow UDP, or serve TURN by TLS on port 443."
 	}
 	return "Neither a direct path nor a relay carries packets both ways: check that the relay accepts both sides (runnel doctor)."
@@ -74,7 +77,7 @@ func (x *Explanation) remedyStalled() string {
 	switch {
 	case len(x.Local) == 0:
 		return "This host has no address that it could be reached at: connect it to a network."
-	case len(x.STUN) > 0 && !slices.ContainsFunc(x.STUN, func(s STUNFacts) bool { return s.Mapped.IsValid() }):
+	case x.deaf():
 		return "No STUN server answers this host either: its own network is down, or has begun to block UDP."
 	}
 	return "This host's network works, but nothing comes back from the peer: its network is down, or it is gone."
@@ -94,7 +97,7 @@ func (x *Explanation) remedyRelayed() string {
 		return "The address policy for this peer is " + x.Policy + ": with direct a better path could be used."
 	case len(x.Remote) > 0 && !has(x.Remote, signaling.CandidateHost) && !has(x.Remote, signaling.CandidateSrflx):
 		return "The peer tells none of its own addresses: its address policy hides them, or UDP does not leave its network."
-	case here.Mapping == mobility.MappingBlocked:
+	case here.Mapping == mobility.MappingBlocked || x.deaf():
 		return "UDP does not leave this network: allow it in the firewall."
 	case there.Mapping == mobility.MappingBlocked || len(x.Remote) > 0 && !has(x.Remote, signaling.CandidateSrflx) && !x.public(x.Remote):
 		return "No STUN server has told the peer its address: allow UDP in its firewall."
@@ -122,6 +125,12 @@ func (x *Explanation) relayTrouble() string {
 		}
 	}
 	return ""
+}
+
+// deaf says whether no STUN server answers, though there was time for it.
+func (x *Explanation) deaf() bool {
+	answers := slices.ContainsFunc(x.STUN, func(s STUNFacts) bool { return s.Mapped.IsValid() })
+	return len(x.STUN) > 0 && !answers && x.At.Sub(x.Born) >= stunTime
 }
 
 func (x *Explanation) marked(name string) bool {

@@ -87,7 +87,7 @@ func TestExplainRelayed(t *testing.T) {
 		{"policy", restricted, restricted, &peer.Config{Addresses: everybody(peer.RelayOnly)}, time.Second, "address policy for this peer is relay only"},
 		{"peer's policy", restricted, restricted, nil, time.Second, "its address policy hides them"},
 		{"waits for AllowDirect", restricted, restricted, &peer.Config{Addresses: everybody(peer.DirectAfterAccept)}, time.Second, "AllowDirect"},
-		{"blocked here", blocked, restricted, nil, 20 * time.Second, "UDP does not leave this network"},
+		{"blocked here", blocked, restricted, nil, 8 * time.Second, "UDP does not leave this network"},
 		{"blocked there", restricted, blocked, nil, 20 * time.Second, "the peer"},
 	}
 	for _, tt := range tests {

@@ -45,6 +45,7 @@ type labConfig struct {
 	ipv6   bool // the servers are reached over IPv6
 	tcp    bool // clients are told to use the relay over TCP, not over UDP and otherwise over TCP
 	coturn bool // the relay is coturn
+	stuns  bool // clients are told of two STUN addresses, by which they see what their NAT does
 }
 
 func newLab(t *testing.T, c labConfig) *lab {
@@ -68,11 +69,17 @@ func newLab(t *testing.T, c labConfig) *lab {
 	if !c.tcp {
 		l.advice = append(l.advice, "--relay", "turn:"+relay+"?transport=udp")
 	}
+	if c.stuns {
+		l.advice = append(l.advice, "--stun", netip.AddrPortFrom(l.relayHost.Addr(), stunPort).String())
+	}
 	l.startRendezvous(netip.AddrPortFrom(at, 8080))
 	return l
 }
 
-const relayPort = 3478
+const (
+	relayPort = 3478
+	stunPort  = 3479 // at which there is no relay
+)
 
 // startRendezvous starts the rendezvous, also again.
 func (l *lab) startRendezvous(at netip.AddrPort) {
@@ -88,6 +95,7 @@ func (l *lab) startRelay() {
 	l.relay = start(l.t, l.relayHost, "relay", program("relay"),
 		"--listen", netip.AddrPortFrom(l.relayHost.Addr(), relayPort).String(),
 		"--listen", netip.AddrPortFrom(l.relayHost.Addr6(), relayPort).String(),
+		"--stun-listen", netip.AddrPortFrom(l.relayHost.Addr(), stunPort).String(),
 		"--secret-file", l.secretFile, "--log-format", "text", "--log-level", "debug")
 	l.relay.expect(startTime, `^listening udp=`)
 }

@@ -37,7 +37,7 @@ func run(m *testing.M) (code int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	build := exec.CommandContext(ctx, "go", "build", "-o", programs+string(filepath.Separator),
-		"../../cmd/rendezvous", "../../cmd/relay", "../../examples/chat")
+		"../../cmd/rendezvous", "../../cmd/relay", "../../cmd/runnel", "../../examples/chat")
 	if out, err := build.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("building the programs: %w\n%s", err, out)
 	}
