@@ -97,6 +97,7 @@
 //
 // [Session.Stats] and [Session.FlowStats] say how a session is doing, [Endpoint.Stats] what was dropped and why,
 // [Config.Trace] tells of everything as it happens, and [Config.EventLog] writes it to a file that qlog's tools read.
+// [Session.Explain] says why a session uses the path that it uses, and [DialError].Explanation why there is none.
 // [Config.Conditioner] makes the network bad on purpose.
 //
 // # Limitations
