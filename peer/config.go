@@ -32,7 +32,8 @@ type Config struct {
 
 	// Signaler introduces this endpoint to its peers and advises it of STUN servers and relays. It must be
 	// registered under Key. If nil, peers are dialled by known addresses or found by LAN only. Listen takes it over:
-	// [Endpoint.Close] closes it.
+	// [Endpoint.Close] closes it. If it has a method NetworkChanged(), as [signaling.Client] does, that is called, and must
+	// return at once, when this host's network has changed: a wrapper passes it on, or moves take until it notices itself.
 	Signaler signaling.Signaler
 
 	// ListenAddr is the local UDP address. If its port is zero the system chooses one. If its address is invalid,

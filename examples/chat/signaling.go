@@ -31,6 +31,13 @@ func (w watchedSignaler) Recv(ctx context.Context) (signaling.Envelope, error) {
 	return e, err
 }
 
+// NetworkChanged passes on what the endpoint has noticed; embedding the interface alone would hide that the client can be told.
+func (w watchedSignaler) NetworkChanged() {
+	if n, ok := w.Signaler.(interface{ NetworkChanged() }); ok {
+		n.NetworkChanged()
+	}
+}
+
 // waitOnline says when we are registered, and why not when it takes long.
 func (c *chat) waitOnline() {
 	limited, cancel := context.WithTimeout(c.ctx, dialTime)

@@ -30,10 +30,11 @@ type process struct {
 	start time.Time
 	done  chan struct{} // closed when it has ended and all its output is here
 
-	mu      sync.Mutex // guards the following
-	out     []string   // lines of standard output
-	errs    []string   // lines of standard error
-	log     []string   // lines of both, with times, and what else happened
+	mu      sync.Mutex             // guards the following
+	out     []string               // lines of standard output
+	errs    []string               // lines of standard error
+	log     []string               // lines of both, with times, and what else happened
+	tap     func(line string) bool // takes lines of standard output away, if it is not nil
 	changed chan struct{}
 }
 
@@ -82,6 +83,12 @@ func (p *process) collect(r io.Reader, stdout bool) {
 	s := bufio.NewScanner(r)
 	s.Buffer(nil, 1<<20)
 	for s.Scan() {
+		p.mu.Lock()
+		tap := p.tap
+		p.mu.Unlock()
+		if stdout && tap != nil && tap(s.Text()) {
+			continue
+		}
 		p.mu.Lock()
 		mark := ">"
 		if stdout {
