@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	maxOutgoing = 16          // files sent at a time
+	maxOutgoing = 16              // files sent at a time
 	verdictTime = 3 * time.Minute // for the receiver to confirm once it has everything; an outage may come between
 )
 

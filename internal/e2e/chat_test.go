@@ -7,6 +7,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -83,6 +84,14 @@ func (c *chatter) path(to *chatter) string {
 	m := c.mark()
 	c.say("/path")
 	return c.expectAfter(m, talkTime, `^\* path-now `+c.names(to)+` (\w+)`)[1]
+}
+
+// pathAddr asks c where its packets to another peer are sent.
+func (c *chatter) pathAddr(to *chatter) netip.AddrPort {
+	c.t.Helper()
+	m := c.mark()
+	c.say("/path")
+	return netip.MustParseAddrPort(c.expectAfter(m, talkTime, `^\* path-now `+c.names(to)+` \w+ addr=(\S+)`)[1])
 }
 
 // direct waits until packets go to the other peer directly, in a session that may have begun on a relay.

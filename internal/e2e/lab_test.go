@@ -35,6 +35,8 @@ type lab struct {
 	relayHost      *netns.Host
 	rendezvous     *process
 	relay          *process
+	spareHost      *netns.Host // of the second relay, if there is one
+	spare          *process
 	url            string   // of the rendezvous
 	advice         []string // flags of the rendezvous about the relay
 	secretFile     string
@@ -46,6 +48,7 @@ type labConfig struct {
 	tcp    bool // clients are told to use the relay over TCP, not over UDP and otherwise over TCP
 	coturn bool // the relay is coturn
 	stuns  bool // clients are told of two STUN addresses, by which they see what their NAT does
+	spare  bool // there is a second relay
 }
 
 func newLab(t *testing.T, c labConfig) *lab {
@@ -72,6 +75,11 @@ func newLab(t *testing.T, c labConfig) *lab {
 	if c.stuns {
 		l.advice = append(l.advice, "--stun", netip.AddrPortFrom(l.relayHost.Addr(), stunPort).String())
 	}
+	if c.spare {
+		l.spareHost = l.servers.Host("spare")
+		l.spare = l.relayAt(l.spareHost)
+		l.advice = append(l.advice, "--relay", "turn:"+netip.AddrPortFrom(l.spareHost.Addr(), relayPort).String()+"?transport=udp")
+	}
 	l.startRendezvous(netip.AddrPortFrom(at, 8080))
 	return l
 }
@@ -92,10 +100,16 @@ func (l *lab) startRendezvous(at netip.AddrPort) {
 // startRelay starts our relay at both addresses of its host, also again.
 func (l *lab) startRelay() {
 	l.t.Helper()
-	l.relay = start(l.t, l.relayHost, "relay", program("relay"),
-		"--listen", netip.AddrPortFrom(l.relayHost.Addr(), relayPort).String(),
-		"--listen", netip.AddrPortFrom(l.relayHost.Addr6(), relayPort).String(),
-		"--stun-listen", netip.AddrPortFrom(l.relayHost.Addr(), stunPort).String(),
+	l.relay = l.relayAt(l.relayHost)
+}
+
+func (l *lab) relayAt(h *netns.Host) *process {
+	l.t.Helper()
+	p := start(l.t, h, "relay", program("relay"),
+		"--listen", netip.AddrPortFrom(h.Addr(), relayPort).String(),
+		"--listen", netip.AddrPortFrom(h.Addr6(), relayPort).String(),
+		"--stun-listen", netip.AddrPortFrom(h.Addr(), stunPort).String(),
 		"--secret-file", l.secretFile, "--log-format", "text", "--log-level", "debug")
-	l.relay.expect(startTime, `^listening udp=`)
+	p.expect(startTime, `^listening udp=`)
+	return p
 }

@@ -165,3 +165,46 @@ func TestWalkSuspended(t *testing.T) {
 		t.Run(c.name, c.run)
 	}
 }
+
+// The relay that carries a session dies, and another one is there.
+func TestWalkRelayDies(t *testing.T) {
+	(&walkCase{
+		name: "relay dies", lab: labConfig{spare: true}, a: slowSymmetric, b: symmetric, begin: "relayed", end: "relayed",
+		spare: 10 * time.Second, prepare: func(w *walk) func() {
+			return func() {
+				at := w.alice.pathAddr(w.bob)
+				for host, p := range map[*netns.Host]*process{w.relayHost: w.relay, w.spareHost: w.spare} {
+					if host.Addr() == at.Addr() {
+						p.kill()
+						return
+					}
+				}
+				w.t.Errorf("the session goes through %v, want a relay", at)
+			}
+		},
+	}).run(t)
+}
+
+// A peer's program is killed and started again. The session with the old one ends as soon as the new one dials, with an error
+// that says so.
+func TestSuperseded(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, labConfig{})
+	p := l.pair(cone, cone)
+	meet(p.alice, p.bob)
+	talk(p.alice, p.bob, "before")
+	p.bob.kill()
+	time.Sleep(time.Second)
+
+	m := p.alice.mark()
+	bob := l.chatAgain(p.siteB.Host("bob2"), "bob", p.bob.dir)
+	begin := time.Now()
+	bob.say("/add " + p.alice.id)
+	bob.expect(connectTime, `^\* ready \S+ alice `)
+	dialled := time.Since(begin)
+	p.alice.expectAfter(m, connectTime, `^\* ready \S+ bob `)
+	p.alice.expectLog(connectTime, `msg="session ended" .*superseded`)
+	t.Logf("dialled in %v, and the old session was over after %v", dialled.Round(time.Millisecond), time.Since(begin).Round(time.Millisecond))
+	talk(p.alice, bob, "after")
+	p.alice.path(bob)
+}

@@ -82,7 +82,9 @@ func (u *Uplink) Addr() netip.Addr {
 }
 
 // Uplink is the interface that the host was made with.
-func (h *Host) Uplink() *Uplink { return &Uplink{host: h, site: h.site, dev: "eth0", a4: h.a4, a6: h.a6} }
+func (h *Host) Uplink() *Uplink {
+	return &Uplink{host: h, site: h.site, dev: "eth0", a4: h.a4, a6: h.a6}
+}
 
 // SetDown has the site's provider lose everything, in both directions and silently, until it is called with false. Hosts
 // notice nothing but that nobody answers. What the NAT knows it keeps.
