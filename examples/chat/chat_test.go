@@ -133,6 +133,9 @@ func TestConversation(t *testing.T) {
 	alice.do(t, "/path bob")
 	alice.wait(t, 1, `\* path-now bob direct addr=127\.0\.0\.1:\d+ rtt=.*`)
 	alice.wait(t, 1, `\* path-timeline bob start=0s .*ready=.*`)
+	alice.do(t, "/why bob")
+	alice.wait(t, 1, `\* why bob`)
+	alice.wait(t, 1, `  .*direct.*127\.0\.0\.1.*`)
 	alice.do(t, "/peers")
 	alice.wait(t, 1, `  `+bob.ep.ID().Short()+`  bob +connected +direct .*`)
 

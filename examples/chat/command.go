@@ -20,6 +20,7 @@ const help = `/add ID [ID…]           talk to these peers; ID@host:port dials 
 /peers                  who is there
 /send FILE [ID|NICK]    send a file; "quote a name" with spaces
 /path [ID|NICK]         how packets travel, and how the session came to be
+/why [ID|NICK]          why they travel so, and what has been decided about it
 /whoami                 our ID, addresses and rendezvous
 /help                   this
 /quit                   end
@@ -52,7 +53,7 @@ func (c *chat) handle(ctx context.Context, input string) (quit bool) {
 }
 
 func (c *chat) command(ctx context.Context, name string, args []string) (quit bool, err error) {
-	most := map[string]int{"add": maxContacts, "peers": 0, "send": 2, "path": 1, "whoami": 0, "help": 0, "quit": 0}
+	most := map[string]int{"add": maxContacts, "peers": 0, "send": 2, "path": 1, "why": 1, "whoami": 0, "help": 0, "quit": 0}
 	limit, known := most[name]
 	switch {
 	case !known:
@@ -69,6 +70,8 @@ func (c *chat) command(ctx context.Context, name string, args []string) (quit bo
 		return false, c.sendCommand(args)
 	case "path":
 		return false, c.showPaths(args)
+	case "why":
+		return false, c.explainPaths(args)
 	case "whoami":
 		c.whoami()
 	case "help":

@@ -39,7 +39,7 @@
 //	* error TEXT                                                  the command before made no sense
 //
 // /path answers with three lines for each peer: "* path-now NICK direct addr=... rtt=... ...", "* path-bytes NICK ..." and
-// "* path-timeline NICK start=0s offer=1ms ...".
+// "* path-timeline NICK start=0s offer=1ms ...". /why answers with "* why NICK" and lines for people, which are indented.
 //
 // # Protocol
 //

@@ -82,17 +82,28 @@ func (c *chat) peerTable() string {
 
 // showPaths says all about the sessions, or the one with the peer that is named.
 func (c *chat) showPaths(args []string) error {
+	return c.eachSession(args, func(v contactView) { c.showPath(v.name, v.s.Stats()) })
+}
+
+// explainPaths says why the sessions, or the one with the peer that is named, are as they are.
+func (c *chat) explainPaths(args []string) error {
+	return c.eachSession(args, func(v contactView) {
+		c.out.note("why %s", v.name)
+		c.out.text(v.s.Explain().String())
+	})
+}
+
+func (c *chat) eachSession(args []string, show func(contactView)) error {
 	all, err := c.views(strings.Join(args, ""))
 	if err != nil {
 		return err
 	}
 	shown := 0
 	for _, v := range all {
-		if v.s == nil {
-			continue
+		if v.s != nil {
+			shown++
+			show(v)
 		}
-		shown++
-		c.showPath(v.name, v.s.Stats())
 	}
 	if shown == 0 {
 		return errNotConnected

@@ -111,6 +111,8 @@ func (c *walkCase) run(t *testing.T) {
 	for _, n := range both {
 		n.settle(settleAll)
 	}
+	w.alice.say("/why") // for whoever reads the output
+	w.bob.say("/why")
 	if c.end == "relayed" {
 		w.check("relayed")
 	} else {
