@@ -170,20 +170,31 @@ func (m *Machine) challenge(now time.Time, p *path) {
 }
 
 // allowProbe takes one challenge from the rate all paths share. It returns now if there was one, else when there
-// will be. The last few of a burst are for the current path, and for where the peer has moved.
+// will be. The last few of a burst are for those that matter most, see reserve.
 func (m *Machine) allowProbe(now time.Time, p *path) time.Time {
 	if m.budget.Before(now) {
 		m.budget = now
 	}
-	ahead := (probeBurst - 1) * probeEvery
-	if p != m.cur && p.probe.why != tryFollow {
-		ahead -= probeReserve * probeEvery
-	}
+	ahead := time.Duration(probeBurst-1-m.reserve(p)) * probeEvery
 	if at := m.budget.Add(-ahead); at.After(now) {
 		return at
 	}
 	m.budget = m.budget.Add(probeEvery)
 	return now
+}
+
+// reserve is how much of a burst p has to leave. When everything is in doubt at once and there are more paths than the limit
+// has challenges, what the peer has just named must not wait for another look at where it was before.
+func (m *Machine) reserve(p *path) int {
+	switch {
+	case p == m.cur || p.probe.why == tryFollow:
+		return 0
+	case p.vouched && p.probe.tries == 0:
+		return probeReserve
+	case p.vouched:
+		return againReserve
+	}
+	return formerReserve
 }
 
 // giveUp ends a probe that nobody answered.

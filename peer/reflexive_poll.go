@@ -12,7 +12,7 @@ import (
 const (
 	pollEvery   = 200 * time.Millisecond // between requests while a session has no path
 	pollLife    = 2 * time.Second        // how long an answer is awaited
-	glanceEvery = time.Second
+	glanceEvery = 250 * time.Millisecond // a session in doubt has a server asked
 	backAfter   = 500 * time.Millisecond // of silence, after which an answer means that the network is back
 )
 
@@ -38,7 +38,8 @@ func (r *reflexive) poll(now time.Time) {
 	r.askOne(now)
 }
 
-// glance asks one server, once, because a session doubts its path: the NAT may have forgotten us, which the answer shows sooner than the path does. It does so at most every glanceEvery.
+// glance asks one server, once, because a session doubts its path: the NAT may have forgotten us, which the answer shows
+// sooner than the path does. It does so at most every glanceEvery.
 func (r *reflexive) glance(now time.Time) {
 	r.mu.Lock()
 	early := now.Sub(r.glanced) < glanceEvery

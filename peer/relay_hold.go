@@ -135,8 +135,9 @@ func (r *relays) allocate(h *relayHolder, relay advised, timeout time.Duration) 
 	r.e.log.Info("relay allocated", slog.String("url", relay.URL), slog.Any("addr", a.Relayed()))
 	r.e.candidatesChanged()
 
-	h.serve(a)
+	changed := h.serve(a)
 	r.mu.Lock()
+	h.moved = h.moved || changed
 	delete(r.byVia, via)
 	h.held = nil
 	r.mu.Unlock()
@@ -151,8 +152,9 @@ func (r *relays) allocate(h *relayHolder, relay advised, timeout time.Duration) 
 }
 
 // serve waits until the allocation is lost or no longer wanted. An allocation belongs to the address that we had when
-// it was made: when the network has changed the relay is asked whether it still knows us.
-func (h *relayHolder) serve(a *turnx.Allocation) {
+// it was made: when the network has changed the relay is asked whether it still knows us. serve reports whether it was
+// lost when that was in question.
+func (h *relayHolder) serve(a *turnx.Allocation) (changed bool) {
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	defer timer.Stop()
@@ -161,9 +163,9 @@ func (h *relayHolder) serve(a *turnx.Allocation) {
 	for {
 		select {
 		case <-a.Done():
-			return
+			return a.Confirmed().Before(asked)
 		case <-h.ctx.Done():
-			return
+			return false
 		case <-h.news:
 			asked, left, wait = time.Now(), relayChecks, relayCheckMin
 		case <-timer.C:
