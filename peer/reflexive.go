@@ -4,8 +4,10 @@
 package peer
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -20,6 +22,11 @@ const (
 	stunTries   = 6
 	stunRefresh = 20 * time.Second // below the 30 s that many NATs keep an idle mapping
 	maxSTUN     = 4
+
+	// newsEvery is how often the answers of one server may say that the network is another, beyond a burst of newsBurst. One
+	// that lies, or stands behind a NAT with many addresses, says so each time it is asked.
+	newsEvery = 10 * time.Second
+	newsBurst = 6
 )
 
 // reflexive learns the endpoint's server-reflexive addresses: how its sockets look from outside. It asks every STUN
@@ -33,11 +40,19 @@ type reflexive struct {
 	servers []string
 	pending map[[12]byte]stunQuery
 	mapped  map[netip.AddrPort]netip.AddrPort // server → how it sees us
+	heed    map[netip.AddrPort]*heed          // by server
 	silent  time.Time                         // when a server last answered, or polling began; zero: nobody polls
 	glanced time.Time                         // when a session in doubt last had a server asked
-	polled  int                               // which server was last
+	polled  int                               // how often
+	turn    int                               // which server was last, of all
 	known   []netip.AddrPort                  // addresses of the servers
 	deaf    bool                              // a server has not answered, and none has since
+}
+
+// heed is how far what one server says is believed.
+type heed struct {
+	paid    time.Time // theoretical arrival time of its next news, see newsBurst
+	waiting bool      // a poll has not been answered
 }
 
 type stunQuery struct {
@@ -53,6 +68,7 @@ func newReflexive(e *Endpoint) *reflexive {
 		kick:    make(chan struct{}, 1),
 		pending: make(map[[12]byte]stunQuery),
 		mapped:  make(map[netip.AddrPort]netip.AddrPort),
+		heed:    make(map[netip.AddrPort]*heed),
 	}
 }
 
@@ -141,6 +157,26 @@ func (r *reflexive) learn(addr netip.AddrPort) bool {
 		return false
 	}
 	r.known = append(r.known, addr)
+	r.heed[addr] = &heed{}
+	return true
+}
+
+// forgetLocked drops what servers have said that are not asked any more. r.mu is held.
+func (r *reflexive) forgetLocked() {
+	maps.DeleteFunc(r.mapped, func(server, _ netip.AddrPort) bool { return !slices.Contains(r.known, server) })
+	maps.DeleteFunc(r.heed, func(server netip.AddrPort, _ *heed) bool { return !slices.Contains(r.known, server) })
+}
+
+// newsLocked says whether a server may say now that the network is another. r.mu is held.
+func (r *reflexive) newsLocked(now time.Time, server netip.AddrPort) bool {
+	h := r.heed[server]
+	if h.paid.Before(now) {
+		h.paid = now
+	}
+	if h.paid.Add(-(newsBurst - 1) * newsEvery).After(now) {
+		return false
+	}
+	h.paid = h.paid.Add(newsEvery)
 	return true
 }
 
@@ -177,6 +213,7 @@ func (r *reflexive) ask(ctx context.Context, server netip.AddrPort) {
 	r.e.log.Debug("stun server silent", slog.Any("server", server))
 	r.mu.Lock()
 	delete(r.mapped, server)
+	r.forgetLocked()
 	r.deaf = len(r.mapped) == 0
 	r.mu.Unlock()
 	r.e.names.forget(server)
@@ -201,17 +238,27 @@ func (r *reflexive) handle(b []byte, from netip.AddrPort) bool {
 		q.tell(mapped)
 		return true
 	}
+	if q.done != nil {
+		close(q.done)
+	}
+	if !slices.Contains(r.known, from) { // it was asked when it was a server of ours
+		r.mu.Unlock()
+		return true
+	}
+	r.forgetLocked()
 	old := r.mapped[from]
-	r.mapped[from] = mapped
 	r.deaf = false
+	r.heed[from].waiting = false
 	back := !r.silent.IsZero() && now.Sub(r.silent) >= backAfter
+	changed := old.IsValid() && old != mapped
+	if (back || changed) && !r.newsLocked(now, from) {
+		back, changed, mapped = false, false, cmp.Or(old, mapped) // it will be asked again
+	}
+	r.mapped[from] = mapped
 	if !r.silent.IsZero() {
 		r.silent = now
 	}
 	r.mu.Unlock()
-	if q.done != nil {
-		close(q.done)
-	}
 	if old != mapped {
 		r.e.log.Debug("reflexive address", slog.Any("server", from), slog.Any("mapped", mapped))
 		r.e.candidatesChanged()
@@ -219,7 +266,7 @@ func (r *reflexive) handle(b []byte, from netip.AddrPort) bool {
 	switch {
 	case back:
 		r.e.networkChanged("the network is back")
-	case old.IsValid() && old != mapped:
+	case changed:
 		r.e.networkChanged("the outside sees this host at another address")
 	}
 	return true

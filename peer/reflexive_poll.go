@@ -4,6 +4,7 @@
 package peer
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/pionx/stunx"
@@ -64,12 +65,26 @@ func (r *reflexive) askOne(now time.Time) {
 		r.mu.Unlock()
 		return
 	}
-	r.polled++
-	server := r.known[r.polled%len(r.known)]
+	server := r.nextLocked()
+	r.heed[server].waiting = true
 	tx, msg := stunx.NewBinding()
 	r.pending[tx] = stunQuery{server: server, until: now.Add(pollLife)}
 	r.mu.Unlock()
 	_ = r.e.writeDirect(msg, server)
+}
+
+// nextLocked returns whom to ask: mostly one that has answered, if there is one, so that others which never do are not taken
+// for silence. r.mu is held.
+func (r *reflexive) nextLocked() netip.AddrPort {
+	r.polled++
+	for i := range r.known {
+		server := r.known[(r.polled+i)%len(r.known)]
+		if r.polled%4 != 0 && !r.heed[server].waiting && r.mapped[server].IsValid() {
+			return server
+		}
+	}
+	r.turn++
+	return r.known[r.turn%len(r.known)]
 }
 
 // rest ends polling.
