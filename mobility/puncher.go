@@ -54,6 +54,10 @@ const (
 	punchFloor   = 30 // probes in a second that distress leaves
 	punchBurst   = 40
 
+	// punchEach is how often a probe is sent on average over all attempts, beyond those of one: a peer can begin attempts, and
+	// name another host each time.
+	punchEach = 20 * time.Millisecond
+
 	learnSockets = 6
 	predicted    = 4 // sockets that a prediction is made for
 	diagonal     = 32
@@ -65,6 +69,7 @@ const (
 	maxReplied   = 8
 
 	tellEvery   = 250 * time.Millisecond
+	attemptLife = time.Minute     // others wait for their turn
 	consentLife = 2 * time.Second // the peer must have said something, for packets to be sent to it
 	helloTries  = 12
 	joinEvery   = 30 * time.Second
@@ -130,6 +135,8 @@ type Puncher struct {
 	tat    time.Time // of the next probe, by rate
 	rate   int
 	probes int
+	poor   bool      // no more in this attempt
+	spent  time.Time // theoretical arrival time of the next probe, over all attempts, see punchEach
 
 	run      strategy
 	round    uint64
@@ -275,7 +282,7 @@ func (p *Puncher) begin(now time.Time, attempt uint64) {
 	}
 	p.attempt, p.began = attempt, now
 	p.hits, p.hitAt, p.distress, p.probes, p.rate = nil, time.Time{}, 0, 0, p.c.Rate
-	p.peerSaid, p.tat, p.replied = false, now, 0
+	p.peerSaid, p.tat, p.replied, p.poor = false, now, 0, false
 	p.run, p.round, p.nextSlot = doNothing, 0, 0
 	p.birthday = search{}
 	p.status = wire.Punch{}

@@ -156,6 +156,7 @@ func (p *Puncher) NextTimeout() time.Time {
 	}
 	if p.state == punchRun {
 		at(p.lastPeer.Add(consentLife))
+		at(p.began.Add(attemptLife))
 		at(p.birthday.next(p))
 		if len(p.plan) > 0 {
 			send := p.tat.Add(-punchBurst * p.interval())
@@ -206,6 +207,10 @@ func (p *Puncher) runTimeouts(now time.Time) {
 		p.finish(now, "the peer has fallen silent", false)
 		return
 	}
+	if now.Sub(p.began) >= attemptLife {
+		p.finish(now, "it has taken too long "+p.classes(), true)
+		return
+	}
 	if p.askAgain(now) > 0 {
 		p.HandleDistress(now, "new mappings stay without an answer: the NAT is exhausted")
 	}
@@ -237,8 +242,23 @@ func (p *Puncher) take(now time.Time, burst int) bool {
 		return false
 	}
 	p.tat = p.tat.Add(p.interval())
-	p.probes++
+	p.count(now)
 	return true
+}
+
+// count takes a probe from what may be sent in an attempt, and in all.
+func (p *Puncher) count(now time.Time) {
+	p.probes++
+	if p.spent.Before(now) {
+		p.spent = now
+	}
+	p.spent = p.spent.Add(punchEach)
+}
+
+// broke reports whether no more probes may be sent in this attempt.
+func (p *Puncher) broke(now time.Time) bool {
+	p.poor = p.poor || p.probes >= p.c.Probes || p.spent.Sub(now) >= punchProbes*punchEach
+	return p.poor
 }
 
 // pump sends the probes that are due.
@@ -246,7 +266,7 @@ func (p *Puncher) pump(now time.Time) {
 	for p.state == punchRun {
 		search := p.birthday.next(p)
 		switch {
-		case p.probes >= p.c.Probes:
+		case p.broke(now):
 			p.plan, p.birthday.running = nil, false
 			if p.deadline = p.lastChance(); !p.deadline.After(now) {
 				p.finish(now, p.run.String()+" found nothing within its budget of probes "+p.classes(), true)

@@ -153,7 +153,7 @@ func (p *Puncher) predict(now time.Time) {
 	p.ask(now, first, false)
 	for i := range predicted {
 		p.push(PunchAction{Op: PunchProbe, Slot: first + 1 + i, Addr: p.peer.Addr})
-		p.probes++
+		p.count(now)
 		for _, d := range []int{1, 2, 4, 8} {
 			p.send(now.Add(time.Duration(d)*max(p.rtt, 40*time.Millisecond)), first+1+i, p.peer.Addr)
 		}

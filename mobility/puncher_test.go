@@ -256,3 +256,63 @@ func TestClassifyMapping(t *testing.T) {
 		t.Errorf("no answers: %v, want unknown", got)
 	}
 }
+
+// A peer that takes part for ever, and names another host each time, has no more packets sent than one that takes part now
+// and then: those of one attempt, and then 50 a second. And no attempt lasts for ever.
+func TestPunchesOnAverage(t *testing.T) {
+	for _, ports := range []mobility.PortRule{mobility.PortsRandom, mobility.PortsSequential} {
+		now := time.Unix(1_000_000, 0)
+		start := now
+		p := mobility.NewPuncher(&mobility.PunchConfig{Rand: func(b []byte) { clear(b); b[0] = byte(now.UnixNano() >> 10) }})
+		p.SetLocal(mobility.MappingIndependent, netip.MustParseAddrPort("192.0.2.1:4000"), nil)
+		p.SetRTT(40 * time.Millisecond)
+		probes, hosts := 0, make(map[netip.Addr]bool)
+		var attempt, round uint64
+		var active time.Time // since when
+		longest := time.Duration(0)
+		for ; now.Sub(start) < 10*time.Minute; now = now.Add(10 * time.Millisecond) {
+			m := wire.Punch{
+				Mapping: uint8(mobility.MappingDependent), Ports: uint8(ports), Stride: 1, Low: 1024, High: 65535, Count: 64,
+				Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(len(hosts))}), 20000),
+			}
+			if !p.Active() {
+				active = time.Time{}
+			} else if active.IsZero() {
+				active = now
+			} else {
+				longest = max(longest, now.Sub(active))
+			}
+			round++
+			switch {
+			case !p.Active():
+				attempt, round = attempt+1, 0
+				m.Phase = wire.PunchHello
+			case ports == mobility.PortsRandom:
+				m.Phase = wire.PunchSearch
+			default:
+				m.Phase = wire.PunchReady
+				if now.Sub(active) > 20*time.Second {
+					m.Stride = 0 // nothing follows from it
+				}
+			}
+			m.Attempt, m.Round = attempt, round
+			p.HandlePeer(now, &m)
+			if at := p.NextTimeout(); !at.IsZero() && !now.Before(at) {
+				p.HandleTimeout(now)
+			}
+			for a, ok := p.Poll(); ok; a, ok = p.Poll() {
+				if a.Op == mobility.PunchProbe {
+					probes++
+					hosts[a.Addr.Addr()] = true
+				}
+			}
+		}
+		if most := 1500 + 50*600; probes < 1500 || probes > most {
+			t.Errorf("ports %v: %d probes in ten minutes, want at most %d", ports, probes, most)
+		}
+		if longest > 61*time.Second {
+			t.Errorf("ports %v: an attempt has lasted %v, want a minute at most", ports, longest)
+		}
+		t.Logf("ports %v: %d probes to %d hosts, an attempt at most %v long", ports, probes, len(hosts), longest)
+	}
+}

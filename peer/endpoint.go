@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/seed-98f0d4c2/runnel/internal/eventlog"
 	"github.com/seed-98f0d4c2/runnel/internal/netwatch"
 	"github.com/seed-98f0d4c2/runnel/internal/pionx/icex"
@@ -80,8 +82,10 @@ type Endpoint struct {
 	dropped  [numDropReasons]atomic.Uint64
 	critical criticalSessions
 
-	lastExtra atomic.Int32 // via of the newest extra socket
-	punching  atomic.Int32 // sessions that try to get through a hard NAT
+	lastExtra  atomic.Int32 // via of the newest extra socket
+	extraCount atomic.Int32
+	punching   atomic.Int32  // sessions that try to get through a hard NAT
+	probes     *rate.Limiter // what they all send to addresses that peers have named
 }
 
 // A dropReason says why a datagram went no further than the endpoint.
@@ -119,6 +123,7 @@ func Listen(ctx context.Context, c *Config) (*Endpoint, error) {
 		attempts: make(map[attemptID]*Session),
 	}
 	e.calls.init(cfg)
+	e.probes = rate.NewLimiter(probeRate, probeBurst)
 	e.log = cfg.Log.With(slog.String("self", e.id.Short()))
 	_, _ = rand.Read(e.instance[:])
 	e.socks, err = openSockets(ctx, cfg)

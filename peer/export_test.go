@@ -172,3 +172,18 @@ func (s *Session) Attempt() (id [16]byte) {
 
 // Wrapped returns what a read of the stream says when its flow has failed with err.
 func (st *Stream) Wrapped(err error) error { return st.wrap("read", err) }
+
+// OpenExtras opens n sockets for hard NATs, as far as that is possible, closes them, and returns how many there were and are.
+func (e *Endpoint) OpenExtras(n int) (opened, left int) {
+	var all []*extraSocket
+	for range n {
+		if x, err := e.openExtra(); err == nil {
+			all = append(all, x)
+		}
+	}
+	for _, x := range all {
+		x.close()
+		x.close()
+	}
+	return len(all), int(e.extraCount.Load())
+}

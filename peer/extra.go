@@ -16,6 +16,12 @@ import (
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 )
 
+// maxExtra bounds the extra sockets of an endpoint: two attempts have at most 256 each, and what is left is for sessions that
+// are carried by one, or may be.
+const maxExtra = 1024
+
+var errTooManyExtra = errors.New("peer: too many sockets for hard NATs")
+
 // An extraSocket is a UDP socket that one session has opened to get through a hard NAT. A path by it has a negative via.
 type extraSocket struct {
 	e    *Endpoint
@@ -26,12 +32,17 @@ type extraSocket struct {
 
 // openExtra opens an IPv4 socket on a port of the system's choice, on the address that the endpoint listens on.
 func (e *Endpoint) openExtra() (*extraSocket, error) {
+	if e.extraCount.Add(1) > maxExtra {
+		e.extraCount.Add(-1)
+		return nil, errTooManyExtra
+	}
 	local := netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
 	if s := e.socketFor(local.Addr()); s != nil {
 		local = netip.AddrPortFrom(s.conn.LocalAddr().Addr(), 0)
 	}
 	pc, err := e.cfg.Network.ListenPacket(e.ctx, "udp4", local)
 	if err != nil {
+		e.extraCount.Add(-1)
 		return nil, err
 	}
 	x := &extraSocket{e: e, via: e.lastExtra.Add(-1), pc: pc}
@@ -41,7 +52,9 @@ func (e *Endpoint) openExtra() (*extraSocket, error) {
 }
 
 func (x *extraSocket) close() {
-	x.e.extras.Delete(x.via)
+	if _, ok := x.e.extras.LoadAndDelete(x.via); ok {
+		x.e.extraCount.Add(-1)
+	}
 	_ = x.pc.Close()
 }
 

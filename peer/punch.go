@@ -18,17 +18,24 @@ const (
 	punchSoon   = 300 * time.Millisecond // after which a session behind a hard NAT is not left to ICE alone
 	punchLater  = time.Second            // any other
 	maxPunching = 2                      // sessions of an endpoint that have sockets open or send probes at one time
+	briefEvery  = 200 * time.Millisecond // between looks at what is known here, beside those that an attempt begins with
+
+	// What all sessions together send to addresses that peers have named, whoever they are: two whole attempts, and then one in
+	// 15 s.
+	probeRate  = 100
+	probeBurst = 3000
 )
 
 // A punch drives the machine that gets a session through hard NATs. It exists once the session has been relayed.
 type punch struct {
-	m      *mobility.Puncher
-	socks  map[int]*extraSocket // by slot
-	vias   map[int32]int        // slots, by via
-	start  time.Time            // zero: not due
-	txs    [][12]byte           // questions to STUN servers
-	host   netip.Addr           // as the internet sees it
-	seated bool                 // counted in e.punching
+	m       *mobility.Puncher
+	socks   map[int]*extraSocket // by slot
+	vias    map[int32]int        // slots, by via
+	start   time.Time            // zero: not due
+	txs     [][12]byte           // questions to STUN servers
+	host    netip.Addr           // as the internet sees it
+	seated  bool                 // counted in e.punching
+	briefed time.Time            // when the machine was last told what is known here
 }
 
 // report says what has been tried against hard NATs, in a sentence; it is empty if nothing had to be.
@@ -66,6 +73,7 @@ func (s *Session) usePunch() *punch {
 // brief tells the machine what is known here.
 func (s *Session) brief(now time.Time) {
 	p, v := s.punch, s.e.stun.nat()
+	p.briefed = now
 	if host := v.addr.Addr(); host.IsValid() && host != p.host {
 		if p.host.IsValid() {
 			p.m.HandleNetworkChange(now)
@@ -189,7 +197,9 @@ func (s *Session) handlePunch(now time.Time, body []byte) error {
 		return nil
 	}
 	if s.usePunch(); s.seat() {
-		s.brief(now)
+		if now.Sub(s.punch.briefed) >= briefEvery {
+			s.brief(now)
+		}
 		s.punch.m.HandlePeer(now, &m)
 	}
 	return nil
@@ -233,6 +243,10 @@ func (s *Session) doPunch(now time.Time, a mobility.PunchAction) {
 	case mobility.PunchClose:
 		s.closeSlot(a.Slot)
 	case mobility.PunchProbe:
+		if !s.e.probes.AllowN(now, 1) {
+			p.m.HandleDistress(now, "this endpoint has sent enough to addresses that others name")
+			return
+		}
 		var data [wire.PathDataLen]byte
 		_, _ = rand.Read(data[:]) // an answer to it proves nothing
 		s.sendAlone(now, mobility.Key{Via: via, Remote: a.Addr}, wire.AppendPathChallenge(nil, data))

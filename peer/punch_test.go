@@ -164,3 +164,17 @@ func punchPair(t *testing.T, a, b peertest.NATConfig, seed uint64, within time.D
 	}
 	return took, ok
 }
+
+// However many sessions open sockets to get through hard NATs, those of an endpoint are bounded.
+func TestExtraSocketsBounded(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := peertest.New(t, &peertest.Config{NoRelay: true})
+		e := n.Endpoint(peertest.Public, nil)
+		if opened, left := e.OpenExtras(1100); opened != 1024 || left != 0 {
+			t.Errorf("%d sockets of 1100 opened, %d left; want 1024 and none", opened, left)
+		}
+		if opened, _ := e.OpenExtras(10); opened != 10 {
+			t.Errorf("%d sockets of 10 opened after all were closed", opened)
+		}
+	})
+}
