@@ -141,6 +141,9 @@ func Listen(ctx context.Context, c *Config) (*Endpoint, error) {
 	if cfg.EventLog != nil {
 		e.events = eventlog.New(func(err error) { e.log.Warn("event log failed", slog.Any("err", err)) })
 	}
+	if _, system := cfg.Network.(udp.OS); system && cfg.NetworkMonitor == nil {
+		cfg.NetworkMonitor, _ = netwatch.New(e.log) // the loop closes it
+	}
 	e.lan = newLAN(e)
 	e.portmap = newPortMapping(e)
 	for _, s := range e.socks {
@@ -148,9 +151,6 @@ func Listen(ctx context.Context, c *Config) (*Endpoint, error) {
 	}
 	e.wg.Go(e.stun.run)
 	e.wg.Go(e.groundLoop)
-	if _, system := cfg.Network.(udp.OS); system && cfg.NetworkMonitor == nil {
-		cfg.NetworkMonitor, _ = netwatch.New(e.log) // the loop closes it
-	}
 	if cfg.NetworkMonitor != nil {
 		e.wg.Go(e.monitorLoop)
 	}

@@ -18,6 +18,7 @@ import (
 const (
 	changeEvery = 200 * time.Millisecond
 	changeBurst = 4
+	changePause = 50 * time.Millisecond // between two questions to the monitor, which may know of something new each time
 )
 
 // ground is what an endpoint knows of the network it stands on.
@@ -157,5 +158,8 @@ func (e *Endpoint) monitorLoop() {
 			why = own.Change()
 		}
 		e.networkChanged(why)
+		if !e.sleep(changePause) { // what changes meanwhile is told next
+			return
+		}
 	}
 }

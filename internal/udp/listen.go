@@ -35,7 +35,7 @@ func Listen(ctx context.Context, network string, addr netip.AddrPort) (net.Packe
 	default:
 		return nil, fmt.Errorf("udp: listen: network %q, want udp4 or udp6", network)
 	}
-	var lc net.ListenConfig
+	lc := net.ListenConfig{Control: func(_, _ string, rc syscall.RawConn) error { return rc.Control(noBroadcast) }}
 	pc, err := lc.ListenPacket(ctx, network, addr.String())
 	if err != nil {
 		var no syscall.Errno
