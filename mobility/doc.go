@@ -56,7 +56,7 @@
 //   - In an outage the current path is challenged five times a second, so that it is over 250 ms and a round trip after
 //     the network has returned.
 //   - Until an address has answered, it is sent at most three times what came from it ([Machine.Budget]).
-//   - Two idle ends together exchange one ping and its acknowledgement in 16 to 18 s, and a few packets an hour more.
+//   - Two idle ends together exchange one ping and its acknowledgement in 17 s, and a few packets an hour more.
 //
 // [Machine.History] tells what was decided and why.
 //

@@ -6,8 +6,8 @@ package mobility
 import "time"
 
 const (
-	// The interval between pings is the configured one and up to an eighth more. Its middle and the jitter are such
-	// that two ends, of which the first to act spares the other the ping, exchange one in 16.7 s.
+	// The interval between pings is the configured one and up to an eighth more: 17.0 to 17.3 s for one end, which spares
+	// the other the ping, and 17.7 to 18 s for that one.
 	keepaliveBase = 16 * time.Second
 	quietMost     = 18 * time.Second // without sending anything, unless Config.Keepalive says more
 
@@ -44,7 +44,11 @@ func (m *Machine) nextKeepalive() time.Duration {
 	if m.c.Policy.Battery {
 		d = max(d, m.quiet.wait)
 	}
-	return m.jitter(d, d/8)
+	least := d + d/16
+	if m.c.Second {
+		least += d * 7 / 160
+	}
+	return m.jitter(least, d/56)
 }
 
 // keepaliveAt returns when a ping is due, or the zero time. What is received by the current path puts it off, and so

@@ -97,7 +97,7 @@ func newLab(t *testing.T, seed uint64) *lab {
 	l.a.peer, l.b.peer = l.b, l.a
 	l.a.relay = labRelay
 	l.a.m = New(l.now, Candidate{Key{1, l.b.socket}, Relayed}, &Config{Rand: seeded(2*seed + 1)})
-	l.b.m = New(l.now, Candidate{Key{0, labRelay}, Relayed}, &Config{Rand: seeded(2*seed + 2)})
+	l.b.m = New(l.now, Candidate{Key{0, labRelay}, Relayed}, &Config{Rand: seeded(2*seed + 2), Second: true})
 	return l
 }
 

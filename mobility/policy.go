@@ -43,8 +43,12 @@ type Config struct {
 	// answers its budget is that of any path without proof.
 	Unproven int
 
-	// Keepalive is how long nothing may travel by the current path before a ping is sent; up to an eighth is added at
-	// random. NATs forget a mapping after 30 s of silence, some after 20 s. If zero, 16 s; if negative, no pings are
+	// Second says that the peer's machine is the one that pings an idle path, and this one only if no ping has come in time.
+	// Of the two ends of a session one should say so, else they sometimes ping at the same time.
+	Second bool
+
+	// Keepalive is how long nothing may travel by the current path before a ping is sent; up to an eighth is added, in
+	// part at random. NATs forget a mapping after 30 s of silence, some after 20 s. If zero, 16 s; if negative, no pings are
 	// sent; never less than a second. In battery mode it is where learning begins.
 	Keepalive time.Duration
 

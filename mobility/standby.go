@@ -13,7 +13,10 @@ const (
 	trafficBusy  = 8               // more than this at once means that data flows
 	busyFor      = 30 * time.Second
 
-	standbyIdle = 4 * time.Minute // between challenges by a standby path of an idle session, and up to a quarter more
+	// Between challenges by a standby path of an idle session, and up to a quarter more. They say little: when the current
+	// path fails, all others are challenged anyway.
+	standbyIdle = 12 * time.Minute
+	standbyMost = 20 * time.Minute // with the quarter, less than validAge
 )
 
 // traffic notes a packet that may carry data. Standby paths that have not been checked for long are, when data begins
@@ -61,6 +64,7 @@ func (m *Machine) standbyWait(now time.Time, p *path) time.Duration {
 		if m.c.Policy.Battery {
 			d *= 2
 		}
+		d = min(d, max(m.c.standby(), standbyMost))
 		return m.jitter(d, d/4)
 	}
 	return m.jitter(d, d/3)

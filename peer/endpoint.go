@@ -36,6 +36,7 @@ type Endpoint struct {
 	id       ID
 	instance [16]byte // tells a restarted peer from a living one
 	log      *slog.Logger
+	born     time.Time
 
 	socks   []*socket // immutable after Listen
 	mux     *icex.Mux
@@ -114,6 +115,7 @@ func Listen(ctx context.Context, c *Config) (*Endpoint, error) {
 	e := &Endpoint{
 		cfg:      cfg,
 		id:       signaling.IDFromKey(cfg.Key),
+		born:     time.Now(),
 		accepted: make(chan struct{}),
 		shut:     make(chan struct{}),
 		deciding: make(map[ID]*decision),

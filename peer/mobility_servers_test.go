@@ -84,34 +84,6 @@ func TestRelayDies(t *testing.T) {
 	})
 }
 
-// After ten idle minutes behind NATs that forget after 30 s the first message is there in a round trip.
-func TestIdleThenTalk(t *testing.T) {
-	for name, nat := range map[string]peertest.NAT{"direct": peertest.PortRestricted, "relayed": peertest.SymmetricRandom} {
-		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				n := peertest.New(t, &peertest.Config{OneWay: moveRTT / 4})
-				a, b := meet(t, n.Endpoint(nat, nil), n.Endpoint(nat, nil))
-				time.Sleep(15 * time.Second)
-				sent, moved := a.Stats().PacketsSent, a.Stats().PathChanges
-				time.Sleep(10 * time.Minute)
-				go echoSession(t.Context(), b)
-				start := time.Now()
-				if err := say(t.Context(), a, "hello"); err != nil {
-					t.Fatal(err)
-				}
-				if took := time.Since(start); took > 2*moveRTT+50*time.Millisecond {
-					t.Errorf("a message and its answer took %v, want a round trip and 50 ms each way", took)
-				}
-				st := a.Stats()
-				t.Logf("%d packets sent in ten minutes, by %+v", st.PacketsSent-sent, st.Path)
-				if st.Stalls != 0 || st.PathChanges != moved {
-					t.Errorf("%d stalls and %d path changes in silence, want none", st.Stalls, st.PathChanges-moved)
-				}
-			})
-		})
-	}
-}
-
 // What happened is told once, in order, and a slow reader is told the latest.
 func TestEventsOfAnOutage(t *testing.T) {
 	bubble(t, func(t *testing.T) {

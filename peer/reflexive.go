@@ -20,7 +20,8 @@ import (
 const (
 	stunRetry   = 250 * time.Millisecond // first retransmission of a binding request (RFC 8489 §6.2.1 is slower)
 	stunTries   = 6
-	stunRefresh = 20 * time.Second // below the 30 s that many NATs keep an idle mapping
+	stunRefresh = 15500 * time.Millisecond // and up to stunJitter more: some NATs keep an idle mapping for 20 s
+	stunJitter  = 2 * time.Second
 	maxSTUN     = 4
 
 	// newsEvery is how often the answers of one server may say that the network is another, beyond a burst of newsBurst. One
@@ -44,7 +45,7 @@ type reflexive struct {
 	silent  time.Time                         // when a server last answered, or polling began; zero: nobody polls
 	glanced time.Time                         // when a session in doubt last had a server asked
 	polled  int                               // how often
-	turn    int                               // which server was last, of all
+	turn    int                               // which server was last, where one suffices
 	known   []netip.AddrPort                  // addresses of the servers
 	deaf    bool                              // a server has not answered, and none has since
 }
@@ -124,6 +125,10 @@ func (r *reflexive) run() {
 			return
 		case <-r.kick:
 		case <-timer.C:
+			if r.refresh() {
+				timer.Reset(r.next())
+				continue
+			}
 		}
 		if end != nil {
 			end() // questions asked before a kick need no answer any more
@@ -145,8 +150,45 @@ func (r *reflexive) run() {
 				}
 			})
 		}
-		timer.Reset(stunRefresh + rand.N(stunRefresh/5))
+		timer.Reset(r.next())
 	}
+}
+
+// next is how long to leave the servers alone.
+func (r *reflexive) next() time.Duration { return r.quiet(stunRefresh) + rand.N(stunJitter) }
+
+// quiet is how long the endpoint may send nothing by a mapping, where it is d usually.
+func (r *reflexive) quiet(d time.Duration) time.Duration { return d }
+
+// refresh keeps the mappings of a NAT that gives all servers the same one, which takes one question for each address family,
+// and reports whether that was enough. The answer tells of a change.
+func (r *reflexive) refresh() bool {
+	r.mu.Lock()
+	var ask [2][]netip.AddrPort // by family
+	for _, server := range r.known {
+		f := 0
+		if server.Addr().Is6() {
+			f = 1
+		}
+		mapped, ok := r.mapped[server]
+		if !ok || len(ask[f]) > 0 && mapped != r.mapped[ask[f][0]] {
+			r.mu.Unlock()
+			return false
+		}
+		ask[f] = append(ask[f], server)
+	}
+	r.turn++
+	turn := r.turn
+	r.mu.Unlock()
+	for _, servers := range ask {
+		if held := slices.DeleteFunc(slices.Clone(servers), func(a netip.AddrPort) bool { return !r.e.relays.shared(a) }); len(held) > 0 {
+			servers = held // a relay has to hear of us anyway
+		}
+		if len(servers) > 0 {
+			r.e.wg.Go(func() { r.ask(r.e.ctx, servers[turn%len(servers)]) })
+		}
+	}
+	return len(ask[0])+len(ask[1]) > 0
 }
 
 // learn notes the address of a server and reports whether it is new.
@@ -206,6 +248,7 @@ func (r *reflexive) ask(ctx context.Context, server netip.AddrPort) {
 		if try == stunTries {
 			break
 		}
+		r.e.relays.sentTo(server)
 		_ = r.e.writeDirect(msg, server)
 		timer.Reset(wait)
 		wait *= 2

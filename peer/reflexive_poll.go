@@ -70,6 +70,7 @@ func (r *reflexive) askOne(now time.Time) {
 	tx, msg := stunx.NewBinding()
 	r.pending[tx] = stunQuery{server: server, until: now.Add(pollLife)}
 	r.mu.Unlock()
+	r.e.relays.sentTo(server)
 	_ = r.e.writeDirect(msg, server)
 }
 

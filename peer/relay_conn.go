@@ -10,11 +10,35 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
+	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/pionx/turnx"
 	"github.com/seed-98f0d4c2/runnel/internal/udp"
 	"github.com/seed-98f0d4c2/runnel/signaling"
 )
+
+// A relayPipe is the way to a relay over a shared socket.
+type relayPipe struct {
+	*udp.Pipe
+	sent atomic.Int64 // when something was last sent to the relay, after Endpoint.born
+}
+
+// sentTo notes that a STUN server was asked: it may be a relay too, and then the NAT keeps one mapping for both.
+func (r *relays) sentTo(server netip.AddrPort) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.pipes[server]; p != nil {
+		p.sent.Store(int64(time.Since(r.e.born)))
+	}
+}
+
+// shared says whether server is a relay that is reached over a shared socket.
+func (r *relays) shared(server netip.AddrPort) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pipes[server] != nil
+}
 
 // connect opens the way to the relay: over the shared socket for UDP, over a connection of its own otherwise.
 func (r *relays) connect(ctx context.Context, u signaling.RelayAddr) (net.PacketConn, netip.AddrPort, error) {
@@ -25,7 +49,11 @@ func (r *relays) connect(ctx context.Context, u signaling.RelayAddr) (net.Packet
 		}
 		server := addrs[0]
 		local := r.e.socketFor(server.Addr()).conn.LocalAddr()
-		pipe := udp.NewPipe(local, server, func(b []byte, to netip.AddrPort) error { return r.e.writeDirect(b, to) })
+		pipe := &relayPipe{}
+		pipe.Pipe = udp.NewPipe(local, server, func(b []byte, to netip.AddrPort) error {
+			pipe.sent.Store(int64(time.Since(r.e.born)))
+			return r.e.writeDirect(b, to)
+		})
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.pipes[server] != nil {
@@ -63,7 +91,7 @@ func (r *relays) connect(ctx context.Context, u signaling.RelayAddr) (net.Packet
 
 func (r *relays) disconnect(conn net.PacketConn, server netip.AddrPort) {
 	r.mu.Lock()
-	if p, ok := conn.(*udp.Pipe); ok && r.pipes[server] == p {
+	if p, ok := conn.(*relayPipe); ok && r.pipes[server] == p {
 		delete(r.pipes, server)
 	}
 	r.mu.Unlock()

@@ -20,9 +20,10 @@ const (
 	relayRetryMin   = time.Second
 	relayRetryMax   = time.Minute
 
-	relaySteady   = 5 * time.Second        // an allocation that was held for so long, and is lost, is replaced at once
-	relayStale    = 500 * time.Millisecond // how long an attempt may have taken for news of the network to end it
-	relayCheckMin = 100 * time.Millisecond // after which the relay is asked again whether it knows us; doubling
+	relaySteady   = 5 * time.Second          // an allocation that was held for so long, and is lost, is replaced at once
+	relayStale    = 500 * time.Millisecond   // how long an attempt may have taken for news of the network to end it
+	relayQuiet    = 17500 * time.Millisecond // without a packet to the relay: some NATs forget after 20 s
+	relayCheckMin = 100 * time.Millisecond   // after which the relay is asked again whether it knows us; doubling
 	relayChecks   = 5
 )
 
@@ -135,7 +136,8 @@ func (r *relays) allocate(h *relayHolder, relay advised, timeout time.Duration) 
 	r.e.log.Info("relay allocated", slog.String("url", relay.URL), slog.Any("addr", a.Relayed()))
 	r.e.candidatesChanged()
 
-	changed := h.serve(a)
+	pipe, _ := conn.(*relayPipe)
+	changed := h.serve(r, a, pipe, server)
 	r.mu.Lock()
 	h.moved = h.moved || changed
 	delete(r.byVia, via)
@@ -152,12 +154,19 @@ func (r *relays) allocate(h *relayHolder, relay advised, timeout time.Duration) 
 }
 
 // serve waits until the allocation is lost or no longer wanted. An allocation belongs to the address that we had when
-// it was made: when the network has changed the relay is asked whether it still knows us. serve reports whether it was
-// lost when that was in question.
-func (h *relayHolder) serve(a *turnx.Allocation) (changed bool) {
-	timer := time.NewTimer(time.Hour)
+// it was made: when the network has changed the relay is asked whether it still knows us. A NAT that maps each destination by
+// itself forgets a relay to which nothing is sent; pipe is nil if the relay is reached by TCP, for which they have more
+// patience. serve reports whether the allocation was lost when the network was in question.
+func (h *relayHolder) serve(r *relays, a *turnx.Allocation, pipe *relayPipe, server netip.AddrPort) (changed bool) {
+	timer, warm := time.NewTimer(time.Hour), time.NewTimer(relayQuiet)
 	timer.Stop()
 	defer timer.Stop()
+	defer warm.Stop()
+	if pipe == nil {
+		warm.Stop()
+	}
+	var question [12]byte
+	defer func() { r.e.stun.forget([][12]byte{question}) }()
 	var asked time.Time // when the network changed
 	left, wait := 0, time.Duration(0)
 	for {
@@ -166,6 +175,20 @@ func (h *relayHolder) serve(a *turnx.Allocation) (changed bool) {
 			return a.Confirmed().Before(asked)
 		case <-h.ctx.Done():
 			return false
+		case <-warm.C:
+			quiet := time.Since(r.e.born) - time.Duration(pipe.sent.Load())
+			if quiet >= r.e.stun.quiet(relayQuiet) {
+				r.e.stun.forget([][12]byte{question})
+				question = r.e.stun.askOnce(server, func(b []byte) error { return r.e.writeDirect(b, server) }, func(mapped netip.AddrPort) {
+					if mapped != a.Mapped() {
+						h.wake()
+					}
+				})
+				quiet = 0
+				r.sentTo(server)
+			}
+			warm.Reset(r.e.stun.quiet(relayQuiet) - quiet)
+			continue
 		case <-h.news:
 			asked, left, wait = time.Now(), relayChecks, relayCheckMin
 		case <-timer.C:
@@ -178,6 +201,14 @@ func (h *relayHolder) serve(a *turnx.Allocation) (changed bool) {
 			timer.Reset(wait)
 			wait *= 2
 		}
+	}
+}
+
+// wake has the holder look after its allocation.
+func (h *relayHolder) wake() {
+	select {
+	case h.news <- struct{}{}:
+	default:
 	}
 }
 
@@ -210,10 +241,7 @@ func (r *relays) networkChanged(uprooted bool) {
 			h.held.Abandon()
 			continue
 		}
-		select {
-		case h.news <- struct{}{}:
-		default:
-		}
+		h.wake()
 		if h.attempt != nil && time.Since(h.since) >= relayStale { // it waits for an answer that will not come
 			h.attempt()
 		}

@@ -31,8 +31,8 @@ type relays struct {
 	holders map[string]*relayHolder // by host, so that UDP, TCP and TLS to one relay are alternatives
 	byVia   map[int32]*turnx.Allocation
 	lastVia int32
-	pipes   map[netip.AddrPort]*udp.Pipe // relays reached over the shared sockets
-	wanted  map[netip.Addr]int           // addresses that may send to us through a relay, and by how many sessions
+	pipes   map[netip.AddrPort]*relayPipe // relays reached over the shared sockets
+	wanted  map[netip.Addr]int            // addresses that may send to us through a relay, and by how many sessions
 	guests  guests
 	closed  bool
 }
@@ -49,7 +49,7 @@ func newRelays(e *Endpoint) *relays {
 		kick:    make(chan struct{}, 1),
 		holders: make(map[string]*relayHolder),
 		byVia:   make(map[int32]*turnx.Allocation),
-		pipes:   make(map[netip.AddrPort]*udp.Pipe),
+		pipes:   make(map[netip.AddrPort]*relayPipe),
 		wanted:  make(map[netip.Addr]int),
 		guests:  guests{of: make(map[ID][]guest)},
 	}

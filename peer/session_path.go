@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/flow"
+	"github.com/seed-98f0d4c2/runnel/internal/seal"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 	"github.com/seed-98f0d4c2/runnel/mobility"
 	"github.com/seed-98f0d4c2/runnel/signaling"
@@ -104,6 +105,7 @@ func (s *Session) startPaths(now time.Time, at *setup) {
 		Policy:    s.pathPolicy(),
 		Unproven:  at.in, // the peer has answered from there, but may have heard us elsewhere
 		Keepalive: s.e.cfg.KeepAlive,
+		Second:    s.role == seal.Responder,
 		Rand:      func(b []byte) { _, _ = rand.Read(b) },
 	})
 	s.mob.HandleSent(now, at.path.Key, at.out)
