@@ -119,7 +119,6 @@ func (e *Endpoint) admitLocked(from ID, d decision, policy AddressPolicy) {
 	s := e.newSession(from, false, policy)
 	s.inbound = true
 	e.sessions[s] = struct{}{}
-	e.ground.wake()
 	if cur == nil {
 		e.peers[from] = s
 	} else {

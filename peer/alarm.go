@@ -10,6 +10,7 @@ import "time"
 type alarm struct {
 	timer *time.Timer
 	set   time.Time // when it rings, or has rung; zero: not set
+	due   time.Time // when it can be expected to ring; zero: it has rung, and late has said so
 }
 
 // newAlarm returns an alarm that is not set.
@@ -25,7 +26,20 @@ func (a *alarm) at(now, t time.Time) {
 		return
 	}
 	a.timer.Reset(t.Sub(now))
-	a.set = t
+	a.set, a.due = t, t
+	if t.Before(now) {
+		a.due = now
+	}
+}
+
+// late returns how long ago it has rung, the first time that it is asked since.
+func (a *alarm) late(now time.Time) time.Duration {
+	if a.due.IsZero() || now.Before(a.due) {
+		return 0
+	}
+	d := now.Sub(a.due)
+	a.due = time.Time{}
+	return d
 }
 
 // stop lets go of the timer.

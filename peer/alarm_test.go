@@ -50,5 +50,17 @@ func TestAlarm(t *testing.T) {
 		wantRing("never, rings early once", 10*time.Second)
 		a.at(time.Now(), time.Time{})
 		wantSilence("an alarm set to never rings again")
+		at(time.Second)
+		time.Sleep(4 * time.Second)
+		if d := a.late(time.Now()); d != 3*time.Second {
+			t.Errorf("late by %v, want 3 s", d)
+		}
+		if d := a.late(time.Now()); d != 0 {
+			t.Errorf("late by %v when asked again, want nothing new", d)
+		}
+		at(time.Second)
+		if d := a.late(time.Now()); d != 0 {
+			t.Errorf("late by %v right after it was set to the past", d)
+		}
 	})
 }

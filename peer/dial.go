@@ -81,7 +81,6 @@ func (e *Endpoint) connect(t Target, hold bool) (*Session, error) {
 		s = e.newSession(t.ID, true, policy)
 		e.peers[t.ID] = s
 		e.sessions[s] = struct{}{}
-		e.ground.wake()
 		var direct *directDial
 		if len(t.Addrs) > 0 || e.cfg.Signaler == nil {
 			direct = newDirectDial(t)

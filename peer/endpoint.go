@@ -37,6 +37,7 @@ type Endpoint struct {
 	instance [16]byte // tells a restarted peer from a living one
 	log      *slog.Logger
 	born     time.Time
+	clock    *sleepClock
 
 	socks   []*socket // immutable after Listen
 	mux     *icex.Mux
@@ -124,6 +125,7 @@ func Listen(ctx context.Context, c *Config) (*Endpoint, error) {
 		sessions: make(map[*Session]struct{}),
 		attempts: make(map[attemptID]*Session),
 	}
+	e.clock = newSleepClock(e.born)
 	e.calls.init(cfg)
 	e.probes = rate.NewLimiter(probeRate, probeBurst)
 	e.log = cfg.Log.With(slog.String("self", e.id.Short()))

@@ -187,3 +187,6 @@ func (e *Endpoint) OpenExtras(n int) (opened, left int) {
 	}
 	return len(all), int(e.extraCount.Load())
 }
+
+// Suspend keeps the session's loop from running for so long, as if the process had been stopped.
+func (s *Session) Suspend(d time.Duration) { s.post(func(time.Time) { time.Sleep(d) }) }

@@ -212,7 +212,6 @@ func (e *Endpoint) forget(s *Session) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.sessions, s)
-	e.ground.wake()
 }
 
 // expect routes the signaling messages of a try to s; unexpect ends that.

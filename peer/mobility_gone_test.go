@@ -140,3 +140,39 @@ func TestGoneIsLimited(t *testing.T) {
 		}
 	})
 }
+
+// A process that was stopped for longer than Linger has not asked the peer for anything meanwhile. It goes on if the peer
+// still has the session, and ends it at once if not.
+func TestStoppedProcess(t *testing.T) {
+	for name, peers := range map[string]time.Duration{"the peer has waited": time.Hour, "the peer has not": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				n := peertest.New(t, &peertest.Config{OneWay: moveRTT / 4})
+				h := n.Host(peertest.PortRestricted)
+				a, b := meet(t, h.Endpoint(nil), n.Endpoint(peertest.PortRestricted, &peer.Config{Linger: peers}))
+				time.Sleep(20 * time.Second)
+				h.SetOffline(true) // packets that wait in the socket would tell
+				a.Suspend(10 * time.Minute)
+				time.Sleep(10*time.Minute - time.Second)
+				h.SetOffline(false)
+				time.Sleep(time.Second)
+				if peers < time.Hour {
+					wantForgotten(t, a, 2*time.Second)
+					return
+				}
+				go echoSession(t.Context(), b)
+				start := time.Now()
+				if err := say(t.Context(), a, "where was I?"); err != nil {
+					t.Fatalf("after ten minutes: %v", err)
+				}
+				if took := time.Since(start); took > 4*moveRTT {
+					t.Errorf("a message and its answer took %v, want four round trips at most", took)
+				}
+				time.Sleep(3 * time.Minute)
+				if a.Err() != nil || b.Err() != nil {
+					t.Errorf("later: %v, %v", a.Err(), b.Err())
+				}
+			})
+		})
+	}
+}

@@ -65,8 +65,6 @@ func (e *Endpoint) groundLoop() {
 	g.hosts = e.hostAddrs()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	v := newVigilance()
-	defer v.timer.Stop()
 	var paid, polled time.Time // theoretical arrival time of the next change; when a server was last asked
 	for {
 		select {
@@ -74,15 +72,7 @@ func (e *Endpoint) groundLoop() {
 			return
 		case <-g.kick:
 		case <-timer.C:
-		case <-v.timer.C:
-			if why := v.look(); why != "" {
-				e.networkChanged(why)
-			}
-			continue
 		}
-		e.mu.Lock()
-		v.attend(len(e.sessions) > 0)
-		e.mu.Unlock()
 		now := time.Now()
 		if paid.Before(now) {
 			paid = now

@@ -105,8 +105,9 @@ type Session struct {
 	peerSeen  time.Time // when the message of the peer was made that this session rests on
 	instance  [16]byte  // the peer's
 	lastHeard time.Time
-	taken     []train // from the inbox
-	takenNext int     // the first of them not handled yet
+	wokenAt   time.Time // when the loop last ran after a sleep
+	taken     []train   // from the inbox
+	takenNext int       // the first of them not handled yet
 	takenAt   time.Time
 	outbox    []outgoing
 	sending   bool

@@ -80,6 +80,7 @@ func (s *Session) loop() {
 func (s *Session) round() (more bool) {
 	s.runPosted()
 	now, more := s.receive()
+	s.noteSleep(now)
 	if !more { // else what a timer misses may be at hand
 		s.mux.Collect(now) // as new as it is
 		s.handleTimeouts(s.takenAt)
@@ -157,9 +158,7 @@ func (s *Session) nextTimeout() time.Time {
 		next = earliest(next, s.deadline)
 	default:
 		next = earliest(next, s.agentEnd)
-		if s.e.cfg.Linger > 0 {
-			next = earliest(next, s.lastHeard.Add(s.e.cfg.Linger))
-		}
+		next = earliest(next, s.lingerEnds())
 		if s.phase == phaseReady {
 			next = earliest(next, s.moves.next())
 		}
@@ -207,7 +206,7 @@ func (s *Session) handleTimeouts(now time.Time) {
 		if due(s.agentEnd) {
 			s.endSetupSoon()
 		}
-		if s.e.cfg.Linger > 0 && due(s.lastHeard.Add(s.e.cfg.Linger)) {
+		if due(s.lingerEnds()) {
 			s.end(now, &CloseError{Code: CodeIdle}, true)
 			return
 		}

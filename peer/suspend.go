@@ -5,74 +5,68 @@ package peer
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
-const (
-	// beat is how often an endpoint with sessions looks at the clock. Rarer would notice a sleep later; more often would cost
-	// battery, and a suspension is over at the first beat after it.
-	beat = 5 * time.Second
+// A process, or the whole host, that has been suspended finds its mappings gone, and peers that may have given up. No timer
+// looks out for that: whenever a session has something to do, if only to send what keeps it alive, it compares the clocks.
 
+const (
 	// sleepMin is by how much the clocks must have gone on without us. Less is a machine that is busy.
 	sleepMin = 2 * time.Second
+
+	// wakeGrace is how long a peer has to be heard after a sleep that has outlasted Config.Linger.
+	wakeGrace = 5 * time.Second
+
+	clockDrift = 100 * time.Millisecond // by which the wall clock is corrected without anybody noticing
 )
 
-// A moment is what the clocks show. Some systems stop the monotonic clock while the host sleeps, others do not, and none
-// stops that of the wall.
-type moment struct {
-	mono time.Time     // only differences are meaningful
-	wall time.Duration // since any point
+// A sleepClock notices that the wall clock has gone on while the monotonic one stood still, as it does on some systems
+// while the host sleeps. One that is set forward is taken for a sleep, which costs a round of challenges.
+type sleepClock struct {
+	from  time.Time    // immutable
+	ahead atomic.Int64 // by how much the wall clock is, less what it was at the beginning
 }
 
-func momentNow() moment {
-	now := time.Now()
-	return moment{now, time.Duration(now.UnixNano())}
+func newSleepClock(now time.Time) *sleepClock { return &sleepClock{from: now} }
+
+// look returns for how long the host has slept since the last look, or zero. Of many goroutines that look one is told.
+func (c *sleepClock) look(now time.Time) time.Duration {
+	return c.lookAt(time.Duration(now.UnixNano()-c.from.UnixNano()), now.Sub(c.from))
 }
 
-// slept says for how long this process has not run between two moments that were to be interval apart, or zero if that is
-// too little to tell from a busy machine. A wall clock that was set back means nothing; one that was set forward is taken for
-// a sleep, which costs a round of challenges.
-func slept(from, to moment, interval time.Duration) time.Duration {
-	late := max(to.mono.Sub(from.mono), to.wall-from.wall) - interval
-	if late <= sleepMin {
+func (c *sleepClock) lookAt(wall, mono time.Duration) time.Duration {
+	is, was := int64(wall-mono), c.ahead.Load()
+	d := time.Duration(is - was)
+	if max(d, -d) <= clockDrift || !c.ahead.CompareAndSwap(was, is) || d <= sleepMin {
 		return 0
 	}
-	return late
+	return d
 }
 
-// A vigilance notices that the process, or the whole host, has been suspended: mappings may be gone then, and peers may have
-// given up. It belongs to one goroutine, and its timer runs only while the endpoint has sessions.
-type vigilance struct {
-	timer *time.Timer
-	last  moment
-	beats bool
-}
-
-func newVigilance() *vigilance {
-	v := &vigilance{timer: time.NewTimer(time.Hour)}
-	v.timer.Stop()
-	return v
-}
-
-// attend starts or stops the beat.
-func (v *vigilance) attend(sessions bool) {
-	switch {
-	case sessions && !v.beats:
-		v.last = momentNow()
-		v.timer.Reset(beat)
-	case !sessions && v.beats:
-		v.timer.Stop()
+// noteSleep finds out whether the host has slept, and has everything looked after if so. It is called in every round, and
+// tells whether the session's own timers are late because nothing ran.
+func (s *Session) noteSleep(now time.Time) {
+	slept := s.e.clock.look(now)
+	if late := s.alarm.late(now); late > sleepMin { // all clocks went on, as when a process is stopped
+		slept = max(slept, late)
+		s.wokenAt = now
 	}
-	v.beats = sessions
+	if slept > 0 {
+		s.e.networkChanged(fmt.Sprintf("resumed after %v", slept.Round(100*time.Millisecond)))
+	}
 }
 
-// look is called when the timer has fired. It returns why the network is to be looked after, or nothing.
-func (v *vigilance) look() (why string) {
-	now := momentNow()
-	if d := slept(v.last, now, beat); d > 0 {
-		why = fmt.Sprintf("resumed after %v", d.Round(100*time.Millisecond))
+// lingerEnds returns when the session has been silent for too long, or the zero time. Silence counts only if the peer was
+// asked meanwhile, which a process that did not run cannot have done.
+func (s *Session) lingerEnds() time.Time {
+	if s.e.cfg.Linger <= 0 {
+		return time.Time{}
 	}
-	v.last = now
-	v.timer.Reset(beat)
-	return why
+	at := s.lastHeard.Add(s.e.cfg.Linger)
+	if grace := s.wokenAt.Add(min(wakeGrace, s.e.cfg.Linger)); !s.wokenAt.IsZero() && grace.After(at) {
+		return grace
+	}
+	return at
 }
