@@ -6,27 +6,30 @@ package mobility
 import "time"
 
 const (
-	lossMemory     = 100  // packets over which HandleLosses averages
-	lossDegraded   = 0.10 // loss of the current path that calls for a comparison
-	lossBad        = 0.25 // loss that makes a session leave a path ...
-	lossGood       = 0.10 // ... for one that loses no more than this
-	lossBack       = 0.15 // loss of a path that a session does not move to if another loses clearly less
-	slowDegraded   = 3    // how many times the lowest round-trip time calls for a comparison
+	lossMemory     = 100             // packets over which HandleLosses averages
+	lossTime       = 2 * time.Second // and at least time
+	lossDegraded   = 0.10            // loss of the current path that calls for a comparison
+	lossBad        = 0.25            // loss that makes a session leave a path ...
+	lossGood       = 0.10            // ... for one that loses no more than this
+	lossBack       = 0.15            // loss of a path that a session does not move to if another loses clearly less
+	slowDegraded   = 3               // how many times the lowest round-trip time calls for a comparison
 	slowLeast      = 100 * time.Millisecond
 	degradedEvery  = 5 * time.Second // between two Degraded
 	challengeShare = 1.0 / 16        // what one challenge counts for in the loss of a path
 )
 
 // HandleLosses says what has become of packets sent by the current path since the last call: so many were acknowledged,
-// so many declared lost. Both numbers are what has been added, not totals. What is said while no path answers, or
-// within a second after a switch, is ignored.
+// so many declared lost. Both numbers are what has been added, not totals. What is said while the path is in doubt, or
+// within a second after that or after a switch, is ignored.
 func (m *Machine) HandleLosses(now time.Time, acked, lost uint64) {
 	n := acked + lost
 	p := m.cur
-	if n == 0 || n < acked || m.outage || p.probe.why == tryVerify || now.Sub(latest(m.switchedAt, m.outageFrom)) < time.Second {
+	since := latest(m.lossesAt, now.Add(-lossTime))
+	m.lossesAt = now
+	if n == 0 || n < acked || m.outage || p.probe.why == tryVerify || now.Sub(latest(m.switchedAt, m.outageFrom, m.clearedAt)) < time.Second {
 		return // what is lost while a path is dead, or was sent by another, says nothing about this one
 	}
-	share := float64(n) / (float64(n) + lossMemory)
+	share := min(float64(n)/(float64(n)+lossMemory), float64(now.Sub(since))/float64(lossTime)) // a gap is no loss
 	p.loss += (float64(lost)/float64(n) - p.loss) * share
 	m.degraded(now)
 }

@@ -53,6 +53,8 @@ type Machine struct {
 	degradedAt    time.Time // when Degraded was last said
 	lastVerify    time.Time
 	verdictAt     time.Time // when to look whether the verification is over
+	clearedAt     time.Time // when the current path last answered while it was in doubt
+	lossesAt      time.Time // when HandleLosses was last called
 	strict        bool      // it ends only by a response
 	ground        bool      // it began because the ground had moved
 	doubts        int       // verifications because the peer uses another path

@@ -94,3 +94,45 @@ func TestBetterIsAntisymmetric(t *testing.T) {
 		}
 	}
 }
+
+// What a path loses in a gap, of which it has recovered, is no reason to leave it: neither while it was in doubt nor what is
+// found lost later, nor a burst of losses on a path that is well otherwise.
+func TestGapIsNoLoss(t *testing.T) {
+	here, relay := direct("192.0.2.1:1"), relayed("192.0.2.9:1")
+	r := newRig(t, here, Policy{})
+	r.validate(relay, 40*time.Millisecond)
+	healthy := func(d time.Duration) {
+		for range d / (20 * time.Millisecond) {
+			r.pass(20 * time.Millisecond)
+			r.m.HandleSent(r.now, here.Key, 1000)
+			r.received(here.Key, true)
+			r.m.HandleLosses(r.now, 6, 0)
+		}
+	}
+	healthy(10 * time.Second)
+	r.m.HandleStall(r.now)
+	r.drain()
+	r.pass(40 * time.Millisecond)
+	r.answer(here.Key)
+	for range 5 { // what had been sent before is found lost as acknowledgements come in
+		r.pass(10 * time.Millisecond)
+		r.m.HandleLosses(r.now, 2, 20)
+	}
+	r.validate(relay, 40*time.Millisecond) // which has hurried to help
+	r.wantCurrent("after a gap", here.Key)
+
+	healthy(10 * time.Second)
+	r.m.HandleLosses(r.now, 2, 60)
+	r.validate(relay, 40*time.Millisecond)
+	r.wantCurrent("after a burst of losses", here.Key)
+	r.wantMoves("in all", 0)
+
+	for range 400 {
+		r.pass(20 * time.Millisecond)
+		r.received(here.Key, true)
+		r.m.HandleLosses(r.now, 4, 2)
+	}
+	if loss := r.m.Current().Loss; loss < 0.3 {
+		t.Errorf("a path that loses a third for eight seconds counts as losing %v", loss)
+	}
+}

@@ -71,6 +71,7 @@ func (m *Machine) heard(now time.Time, newest bool) {
 		m.newestOnCur = now
 	}
 	if m.cur.probe.why == tryVerify && !m.strict {
+		m.clearedAt = now
 		m.cur.probe = probe{}
 	}
 }

@@ -46,6 +46,9 @@ func (m *Machine) HandleResponse(now time.Time, _ Key, data [8]byte) {
 
 	switch {
 	case p == m.cur:
+		if why == tryVerify {
+			m.clearedAt = now
+		}
 		if p.minRTT == 0 || p.rtt < p.minRTT {
 			p.minRTT = p.rtt
 		}
