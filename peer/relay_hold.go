@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -16,7 +17,7 @@ import (
 
 const (
 	allocateTimeout = 4 * time.Second
-	nextWayTimeout  = 2 * time.Second // if there is another way to the same relay
+	nextWayAfter    = 400 * time.Millisecond // before another way to the same relay is tried besides
 	relayRetryMin   = time.Second
 	relayRetryMax   = time.Minute
 
@@ -37,14 +38,13 @@ type relayHolder struct {
 	urls    []advised          // in order of preference
 	held    *turnx.Allocation  // nil: none
 	via     int32              // its binding
-	shared  bool               // it is reached over the endpoint's sockets
 	moved   bool               // the network took the last allocation away
 	attempt context.CancelFunc // ends the attempt under way; nil: there is none
 	since   time.Time          // when that began
 	facts   relayNews
 }
 
-// hold keeps an allocation until h.ctx ends: by UDP if that works, else by TCP, else by TLS.
+// hold keeps an allocation until h.ctx ends: by UDP if that works soon, else by TCP, else by TLS.
 func (r *relays) hold(h *relayHolder) {
 	defer h.cancel()
 	wait := relayRetryMin
@@ -72,59 +72,115 @@ func (r *relays) hold(h *relayHolder) {
 	}
 }
 
-// tryWays tries one way to the relay after the other, and serves the first allocation until it is lost. It reports
-// whether there was one.
+// A reached is an allocation with the way that leads to it.
+type reached struct {
+	a      *turnx.Allocation
+	via    int32
+	conn   net.PacketConn
+	server netip.AddrPort
+}
+
+// tryWays tries the ways to the relay, and serves the first allocation until it is lost. The next way begins when the one
+// before has failed, or has not answered for nextWayAfter. It reports whether there was an allocation.
 func (r *relays) tryWays(h *relayHolder) (held bool) {
 	r.mu.Lock()
 	urls := slices.Clone(h.urls)
 	r.mu.Unlock()
-	for i, u := range urls {
-		timeout := allocateTimeout
-		if i < len(urls)-1 {
-			timeout = nextWayTimeout
-		}
-		held, err := r.allocate(h, u, timeout)
-		if held || h.ctx.Err() != nil {
-			return held
-		}
-		r.noteFailed(h, u.URL, err)
-		r.e.log.Info("relay not available", slog.String("url", u.URL), slog.Any("err", err))
-		if len(h.news) > 0 {
-			break // all ways may work again
+	ctx, cancel := context.WithCancel(h.ctx)
+	defer cancel()
+	r.attempting(h, cancel)
+	defer r.attempting(h, nil)
+	type outcome struct {
+		*reached
+		err error
+		url string
+	}
+	outcomes := make(chan outcome, len(urls))
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	begun, answered := 0, 0
+	rest := func() { // whoever comes too late is not needed
+		cancel()
+		late := begun - answered
+		r.wg.Go(func() {
+			for range late {
+				if o := <-outcomes; o.err == nil {
+					r.leave(o.reached)
+				}
+			}
+		})
+	}
+	for answered < len(urls) {
+		select {
+		case <-timer.C:
+			if begun == len(urls) {
+				continue
+			}
+			u := urls[begun]
+			r.wg.Go(func() {
+				w, err := r.reach(ctx, u)
+				outcomes <- outcome{w, err, u.URL}
+			})
+			begun++
+			timer.Reset(nextWayAfter)
+		case o := <-outcomes:
+			answered++
+			if o.err == nil {
+				rest()
+				r.attempting(h, nil)
+				r.keep(h, o.reached, o.url)
+				return true
+			}
+			if ctx.Err() != nil { // all ways may work again, or none is wanted
+				rest()
+				return false
+			}
+			r.noteFailed(h, o.url, o.err)
+			r.e.log.Info("relay not available", slog.String("url", o.url), slog.Any("err", o.err))
+			timer.Reset(0)
 		}
 	}
 	return false
 }
 
-// allocate makes an allocation and serves it until it is lost. It reports whether there was one.
-func (r *relays) allocate(h *relayHolder, relay advised, timeout time.Duration) (held bool, err error) {
-	actx, cancel := context.WithTimeout(h.ctx, timeout)
+// reach makes an allocation.
+func (r *relays) reach(ctx context.Context, relay advised) (*reached, error) {
+	ctx, cancel := context.WithTimeout(ctx, allocateTimeout)
 	defer cancel()
-	r.attempting(h, cancel)
-	defer r.attempting(h, nil)
-	conn, server, err := r.connect(actx, relay.addr)
+	conn, server, err := r.connect(ctx, relay.addr)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	defer r.disconnect(conn, server)
-
+	w := &reached{conn: conn, server: server}
 	r.mu.Lock()
 	r.lastVia++
-	via := r.lastVia
+	w.via = r.lastVia
 	r.mu.Unlock()
-	a, err := turnx.Allocate(actx, &turnx.ClientConfig{
+	w.a, err = turnx.Allocate(ctx, &turnx.ClientConfig{
 		Conn: conn, Server: server, Username: relay.Username, Password: relay.Credential, Log: r.e.log,
-		OnPacket: func(b []byte, from netip.AddrPort) { r.e.handleRelayed(via, b, from) },
+		OnPacket: func(b []byte, from netip.AddrPort) { r.e.handleRelayed(w.via, b, from) },
 	})
 	if err != nil {
+		r.disconnect(conn, server)
 		r.e.names.forget(server)
-		return false, err
+		return nil, err
 	}
-	r.attempting(h, nil)
+	return w, nil
+}
+
+// leave gives an allocation back.
+func (r *relays) leave(w *reached) {
+	_ = w.a.Close()
+	r.disconnect(w.conn, w.server)
+}
+
+// keep has sessions use an allocation until it is lost.
+func (r *relays) keep(h *relayHolder, w *reached, url string) {
+	a := w.a
 	r.mu.Lock()
-	r.byVia[via] = a
-	h.held, h.via, h.shared = a, via, relay.addr.Transport == "udp"
-	h.noteHeld(relay.URL)
+	r.byVia[w.via] = a
+	h.held, h.via = a, w.via
+	h.noteHeld(url)
 	wanted := make([]netip.Addr, 0, len(r.wanted))
 	for ip := range r.wanted {
 		if reaches(a, ip) {
@@ -133,31 +189,31 @@ func (r *relays) allocate(h *relayHolder, relay advised, timeout time.Duration) 
 	}
 	a.Permit(wanted...)
 	r.mu.Unlock()
-	r.e.log.Info("relay allocated", slog.String("url", relay.URL), slog.Any("addr", a.Relayed()))
+	r.e.log.Info("relay allocated", slog.String("url", url), slog.Any("addr", a.Relayed()))
 	r.e.candidatesChanged()
 
-	pipe, _ := conn.(*relayPipe)
-	changed := h.serve(r, a, pipe, server)
+	changed := h.serve(r, w)
 	r.mu.Lock()
 	h.moved = h.moved || changed
-	delete(r.byVia, via)
+	delete(r.byVia, w.via)
 	h.held = nil
 	r.mu.Unlock()
 	lost := a.Err() // nil: it is given up
-	r.noteFailed(h, relay.URL, lost)
+	r.noteFailed(h, url, lost)
 	if lost != nil {
-		r.e.log.Info("relay lost", slog.String("url", relay.URL), slog.Any("err", lost))
+		r.e.log.Info("relay lost", slog.String("url", url), slog.Any("err", lost))
 	}
-	r.e.viaLost(via)
-	_ = a.Close()
-	return true, nil
+	r.e.viaLost(w.via)
+	r.leave(w)
 }
 
 // serve waits until the allocation is lost or no longer wanted. An allocation belongs to the address that we had when
 // it was made: when the network has changed the relay is asked whether it still knows us. A NAT that maps each destination by
-// itself forgets a relay to which nothing is sent; pipe is nil if the relay is reached by TCP, for which they have more
-// patience. serve reports whether the allocation was lost when the network was in question.
-func (h *relayHolder) serve(r *relays, a *turnx.Allocation, pipe *relayPipe, server netip.AddrPort) (changed bool) {
+// itself forgets a relay to which nothing is sent; for TCP they have more patience. serve reports whether the allocation was
+// lost when the network was in question.
+func (h *relayHolder) serve(r *relays, w *reached) (changed bool) {
+	a, server := w.a, w.server
+	pipe, _ := w.conn.(*relayPipe) // nil by TCP
 	timer, warm := time.NewTimer(time.Hour), time.NewTimer(relayQuiet)
 	timer.Stop()
 	defer timer.Stop()
@@ -234,7 +290,7 @@ func (r *relays) networkChanged(uprooted bool) {
 	var lost []int32
 	r.mu.Lock()
 	for _, h := range r.holders {
-		if uprooted && h.held != nil && h.shared {
+		if uprooted && h.held != nil {
 			delete(r.byVia, h.via)
 			lost = append(lost, h.via)
 			h.moved = true
