@@ -51,15 +51,21 @@ type rigFlow struct {
 }
 
 // newMobilityRig establishes a session between hosts of which dialler, 0 or 1, dials, and starts the traffic.
-func newMobilityRig(t *testing.T, c *peertest.Config, sites [2]peertest.NAT, dialler int, configs ...*peer.Config) *mobilityRig {
+func newMobilityRig(t *testing.T, c *peertest.Config, nats [2]peertest.NAT, dialler int, configs ...*peer.Config) *mobilityRig {
+	t.Helper()
+	return newMobilityRigAt(t, c, [2]peertest.Site{{NAT: nats[0]}, {NAT: nats[1]}}, dialler, configs...)
+}
+
+// newMobilityRigAt is newMobilityRig for sites of any kind.
+func newMobilityRigAt(t *testing.T, c *peertest.Config, sites [2]peertest.Site, dialler int, configs ...*peer.Config) *mobilityRig {
 	t.Helper()
 	if c == nil {
 		c = &peertest.Config{}
 	}
 	c.OneWay = moveRTT / 4
 	r := &mobilityRig{t: t, net: peertest.New(t, c)}
-	for i, nat := range sites {
-		r.hosts[i] = r.net.Host(nat)
+	for i, site := range sites {
+		r.hosts[i] = r.net.HostAt(site)
 		var cfg *peer.Config
 		if i < len(configs) {
 			cfg = configs[i]

@@ -87,9 +87,13 @@ func (s *Session) takeIn(now time.Time) {
 	a.list, a.listAt = nil, time.Time{}
 	a.listed = a.listed.Add(listEvery)
 	s.log.Debug("peer's addresses", slog.Uint64("seq", a.heard), slog.Any("addrs", known))
+	moved := s.paths.abandoned(s.mob.Current().Remote, known)
 	s.paths.remote = known
 	s.permitRemote()
 	s.mob.HandleCandidates(now, s.ways())
+	if moved {
+		s.mob.HandleLocalChange(now, "the peer has moved")
+	}
 	if !a.again.IsZero() { // it may know as little of us
 		a.again = now
 		if a.wide && (a.sentSeq != a.seq || now.Sub(a.sentAt) >= moveEvery) {

@@ -80,6 +80,27 @@ func (p *remotePaths) symmetric() bool {
 	return false
 }
 
+// abandoned says whether the peer, which tells a new list, no longer is where we send: it has told of that address
+// before, or is on another network altogether.
+func (p *remotePaths) abandoned(addr netip.AddrPort, list []signaling.Candidate) bool {
+	had, has, left := false, false, false
+	for _, c := range p.remote {
+		had = had || c.Addr == addr
+		if c.Kind == signaling.CandidateHost {
+			left = true
+		}
+	}
+	for _, c := range list {
+		has = has || c.Addr == addr
+	}
+	for _, c := range p.remote {
+		if c.Kind == signaling.CandidateHost && slices.Contains(list, c) {
+			left = false
+		}
+	}
+	return !has && (had || left)
+}
+
 func (p *remotePaths) isRelayed(a netip.AddrPort) bool {
 	return slices.Contains(p.remote, signaling.Candidate{Kind: signaling.CandidateRelay, Addr: a})
 }
