@@ -47,11 +47,17 @@ func (m *Machine) followed(now time.Time, p *path) {
 	}
 }
 
-// followAtOnce moves to a path from which the peer's newest packet came and which has answered already, if it is known
-// from the peer's packets only and younger than the present choice: the peer tried it, and now uses it.
+// followAtOnce moves to a path from which the peer's newest packet came and which has answered already, if it is younger
+// than the present choice and nothing has come by that since: the peer tried it, and now uses it.
 func (m *Machine) followAtOnce(now time.Time, p *path) bool {
-	if p.vouched || p.Kind != m.cur.Kind || !p.created.After(m.switchedAt) || now.Before(p.heldUntil) ||
-		now.Before(m.nextFollow) || m.cur.lastReceived.After(p.created) || m.outage {
+	if p.Kind != m.cur.Kind || !p.created.After(m.switchedAt) || now.Before(p.heldUntil) || now.Before(m.nextFollow) || m.outage {
+		return false
+	}
+	last := p.created
+	if p.vouched { // what was on its way when the peer told of it may have come since
+		last = last.Add(m.cur.rtt)
+	}
+	if m.cur.lastReceived.After(last) || p.vouched && now.Sub(m.cur.lastReceived) < m.cur.rtt {
 		return false
 	}
 	m.followed(now, p)

@@ -91,6 +91,20 @@ func (m *Machine) hurry(now time.Time, p *path) {
 	}
 }
 
+// again repeats the last challenge by p, by which nothing has come before: the way there may not have been open when it
+// was sent, as a filter in front of the peer lets in only those to whom the peer has sent. One that has got through would
+// be answered about now.
+func (m *Machine) again(now time.Time, p *path) {
+	rtt := m.cur.rtt
+	if rtt == 0 {
+		rtt = unknownRTT
+	}
+	if p.probe.why != idle && p.probe.next.After(now) && now.Sub(p.lastChallenge) >= rtt*3/4 {
+		p.probe.next = now
+		m.pump(now, p)
+	}
+}
+
 // pump sends the challenge that is due on p, or ends the probe if it has had its tries.
 func (m *Machine) pump(now time.Time, p *path) {
 	if p.probe.why == idle || now.Before(p.probe.next) {
@@ -175,7 +189,7 @@ func (m *Machine) allowProbe(now time.Time, p *path) time.Time {
 	if m.budget.Before(now) {
 		m.budget = now
 	}
-	ahead := time.Duration(probeBurst-1-m.reserve(p)) * probeEvery
+	ahead := time.Duration(probeBurst-1-m.reserve(now, p)) * probeEvery
 	if at := m.budget.Add(-ahead); at.After(now) {
 		return at
 	}
@@ -185,9 +199,10 @@ func (m *Machine) allowProbe(now time.Time, p *path) time.Time {
 
 // reserve is how much of a burst p has to leave. When everything is in doubt at once and there are more paths than the limit
 // has challenges, what the peer has just named must not wait for another look at where it was before.
-func (m *Machine) reserve(p *path) int {
+func (m *Machine) reserve(now time.Time, p *path) int {
+	heard := m.outage && now.Sub(p.lastReceived) < refuseWhile
 	switch {
-	case p == m.cur || p.probe.why == tryFollow:
+	case p == m.cur || p.probe.why == tryFollow || heard:
 		return 0
 	case p.vouched && p.probe.tries == 0:
 		return probeReserve

@@ -25,6 +25,7 @@ func (m *Machine) HandleReceived(now time.Time, k Key, size int, newest bool) {
 		}
 	}
 	quiet := now.Sub(m.lastOnCur())
+	opened := !p.valid && p.lastReceived.Before(p.lastChallenge)
 	p.in += uint64(max(size, 0))
 	p.recv = min(p.recv+max(size, 0), 1<<24)
 	p.lastReceived = now
@@ -34,6 +35,9 @@ func (m *Machine) HandleReceived(now time.Time, k Key, size int, newest bool) {
 	}
 	if m.outage {
 		m.hurry(now, p)
+	}
+	if opened {
+		m.again(now, p)
 	}
 	if p == m.cur {
 		m.survived(now, max(quiet, m.quiet.testing))

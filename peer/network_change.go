@@ -96,12 +96,12 @@ func (e *Endpoint) groundLoop() {
 		switch {
 		case !outage:
 			e.stun.rest()
-		case now.Sub(polled) >= pollEvery:
+		case now.Sub(polled) >= e.stun.pollWait(now):
 			polled = now
 			e.stun.poll(now)
 			fallthrough
 		default:
-			next = earliest(next, polled.Add(pollEvery))
+			next = earliest(next, polled.Add(e.stun.pollWait(now)))
 		}
 		timer.Reset(time.Until(next))
 	}

@@ -37,17 +37,18 @@ type reflexive struct {
 	e    *Endpoint
 	kick chan struct{} // the list of servers, or the network, has changed
 
-	mu      sync.Mutex
-	servers []string
-	pending map[[12]byte]stunQuery
-	mapped  map[netip.AddrPort]netip.AddrPort // server → how it sees us
-	heed    map[netip.AddrPort]*heed          // by server
-	silent  time.Time                         // when a server last answered, or polling began; zero: nobody polls
-	glanced time.Time                         // when a session in doubt last had a server asked
-	polled  int                               // how often
-	turn    int                               // which server was last, where one suffices
-	known   []netip.AddrPort                  // addresses of the servers
-	deaf    bool                              // a server has not answered, and none has since
+	mu       sync.Mutex
+	servers  []string
+	pending  map[[12]byte]stunQuery
+	mapped   map[netip.AddrPort]netip.AddrPort // server → how it sees us
+	heed     map[netip.AddrPort]*heed          // by server
+	silent   time.Time                         // when a server last answered, or polling began; zero: nobody polls
+	answered bool                              // since polling began
+	glanced  time.Time                         // when a session in doubt last had a server asked
+	polled   int                               // how often
+	turn     int                               // which server was last, where one suffices
+	known    []netip.AddrPort                  // addresses of the servers
+	deaf     bool                              // a server has not answered, and none has since
 }
 
 // heed is how far what one server says is believed.
@@ -299,7 +300,7 @@ func (r *reflexive) handle(b []byte, from netip.AddrPort) bool {
 	}
 	r.mapped[from] = mapped
 	if !r.silent.IsZero() {
-		r.silent = now
+		r.silent, r.answered = now, true
 	}
 	r.mu.Unlock()
 	if old != mapped {

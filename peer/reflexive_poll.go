@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	pollEvery   = 200 * time.Millisecond // between requests while a session has no path
+	pollEvery   = 150 * time.Millisecond // between requests while a session has no path and no server answers
+	pollRarely  = time.Second            // and while one does: it is the peer that is away
 	pollLife    = 2 * time.Second        // how long an answer is awaited
 	glanceEvery = 250 * time.Millisecond // a session in doubt has a server asked
 	backAfter   = 500 * time.Millisecond // of silence, after which an answer means that the network is back
@@ -33,10 +34,20 @@ func (r *reflexive) networkChanged(moved bool) {
 func (r *reflexive) poll(now time.Time) {
 	r.mu.Lock()
 	if r.silent.IsZero() {
-		r.silent = now
+		r.silent, r.answered = now, false
 	}
 	r.mu.Unlock()
 	r.askOne(now)
+}
+
+// pollWait is how long after a poll the next one is due.
+func (r *reflexive) pollWait(now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.silent.IsZero() && r.answered && now.Sub(r.silent) < pollRarely+pollEvery {
+		return pollRarely
+	}
+	return pollEvery
 }
 
 // glance asks one server, once, because a session doubts its path: the NAT may have forgotten us, which the answer shows

@@ -19,7 +19,7 @@ const (
 	announceMax = 2 * time.Second
 	moveEvery   = time.Second // between messages by signaling, beyond a burst of moveBurst
 	moveBurst   = 6
-	moveGather  = 20 * time.Millisecond  // what is found out right after the first is said in one more
+	moveGather  = 5 * time.Millisecond   // what is found out right after the first is said in one more
 	moveAgain   = 10 * time.Second       // in an outage
 	listEvery   = 250 * time.Millisecond // between lists of the peer's that take effect, beyond a burst of listBurst
 	listBurst   = 8
@@ -40,6 +40,7 @@ type announcer struct {
 	wide  bool          // tell by all paths: the current one may be dead
 	again time.Time     // when to tell again; zero: the peer knows
 	wait  time.Duration // until then
+	last  time.Time     // when it was told last
 
 	movedAt  time.Time // when the ground last moved, or was last found to carry nothing
 	signalAt time.Time // when to say it by signaling; zero: not
@@ -126,7 +127,7 @@ func (s *Session) sendAddresses(now time.Time) (ping bool) {
 			}
 		}
 	}
-	a.again = now.Add(max(a.wait, s.mux.PTO()))
+	a.again, a.last = now.Add(max(a.wait, s.mux.PTO())), now
 	a.wait = min(2*a.wait, announceMax)
 	return a.wide
 }

@@ -96,6 +96,9 @@ func (s *Session) takeIn(now time.Time) {
 	}
 	if !a.again.IsZero() { // it may know as little of us
 		a.again = now
+		if at := a.last.Add(announceMin); at.After(now) { // several lists may have waited for us at the rendezvous
+			a.again = at
+		}
 		if a.wide && (a.sentSeq != a.seq || now.Sub(a.sentAt) >= moveEvery) {
 			a.signalAt, a.unless = now, time.Time{}
 		}

@@ -11,12 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-98f0d4c2/runnel/peer"
 	"github.com/seed-98f0d4c2/runnel/peer/peertest"
 )
 
-// TestFlapping changes a host's uplink ten times a second for ten seconds. The peer follows at most once a second, and no
-// more challenges are sent than the limit of paths allows.
+// TestFlapping changes a host's uplink ten times a second for ten seconds. The peer follows at most once a second, and
+// messages arrive all the same.
 func TestFlapping(t *testing.T) {
 	t.Parallel()
 	for role := range roles {
@@ -25,43 +24,24 @@ func TestFlapping(t *testing.T) {
 				first := r.hosts[0].LocalAddrs()[0]
 				second := r.hosts[0].AddUplink(home)
 				time.Sleep(3 * time.Second)
-				var mu sync.Mutex
-				small := 0 // packets that may hold nothing but a challenge or its answer
-				sent := 0
-				remove := r.net.Tap(func(p peertest.Packet) peertest.Verdict {
-					mu.Lock()
-					defer mu.Unlock()
-					if p.From.Addr() == r.hosts[1].Addr() {
-						sent++
-						if len(p.Payload) == probeSize {
-							small++
-						}
-					}
-					return peertest.Pass
-				})
 				before := r.ends[1].Stats().PathChanges
 				start := time.Now()
 				for i := range 100 {
 					r.hosts[0].SetUplink([]netip.Addr{second, first}[i%2])
 					time.Sleep(100 * ms)
 				}
-				mu.Lock()
-				n := small
-				mu.Unlock()
-				remove()
 				if moved := r.ends[1].Stats().PathChanges - before; moved > 11 {
 					r.t.Errorf("the peer moved %d times in ten seconds, want at most one a second", moved)
 				}
 				time.Sleep(watched)
-				r.t.Logf("%d small packets of %d, %d path changes, gaps %v", n, sent, r.ends[1].Stats().PathChanges-before, r.gaps(start))
+				if g := r.gaps(start, time.Now()); max(g[0], g[1]) > 500*ms {
+					r.t.Errorf("nothing arrived for %v", g)
+				}
 				r.finish()
 			})
 		}
 	}
 }
-
-// probeSize is a packet with a challenge alone.
-const probeSize = 39
 
 // TestSpoofing copies the packets of a session and sends them again from addresses that nobody has, before and after the
 // real ones, and garbage besides. The session does not move, and to no such address more than three times what came from it
@@ -78,7 +58,7 @@ func TestSpoofing(t *testing.T) {
 			}
 		}
 	}
-	add("Others", 1, "bytes sent to an address that packets were replayed from, for each that came from it", "3", fmt.Sprintf("%.1f", worst))
+	add("Others", 1, "bytes sent to an address that packets were replayed from, for each that came from it", "3", fmt.Sprintf("%.2f", worst))
 }
 
 // spoof replays packets from third addresses and returns the highest amplification of all of them.
@@ -89,30 +69,32 @@ func spoof(r *rig, early bool) float64 {
 	third := func(i int) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{5, 250, 0, byte(i%thirds) + 1}), 4000)
 	}
-	count := 0
+	count, exceeded := 0, false
 	rnd := r.rand
 	var passing []peertest.Packet // real ones that are held back
 	remove := r.net.Tap(func(p peertest.Packet) peertest.Verdict {
 		mu.Lock()
 		defer mu.Unlock()
 		if _, ok := got[p.To]; ok {
-			sent[p.To] += len(p.Payload)
+			if sent[p.To] += len(p.Payload); sent[p.To] > 3*got[p.To] {
+				exceeded = true
+			}
 			return peertest.Drop
 		}
 		if p.From.Addr() != r.hosts[0].Addr() || p.To.Addr() != r.hosts[1].Addr() || p.Payload[0] < 192 {
 			return peertest.Pass
 		}
 		count++
-		if count%5 != 0 {
+		if count%5 != 0 && len(p.Payload) > 60 { // small ones are worth most
 			return peertest.Pass
 		}
 		c := p.Clone()
 		if rnd.IntN(4) == 0 {
-			for i := range c.Payload {
-				c.Payload[i] ^= byte(rnd.IntN(256))
+			for i := range c.Payload[10:] {
+				c.Payload[10+i] ^= byte(rnd.IntN(256))
 			}
 		}
-		c.From = third(count / 5)
+		c.From = third(count)
 		got[c.From] += len(c.Payload)
 		if early {
 			passing = append(passing, p.Clone())
@@ -143,7 +125,7 @@ func spoof(r *rig, early bool) float64 {
 	if p := r.path(1); p.Remote != path.Remote || r.ends[1].Stats().PathChanges != moved {
 		r.t.Errorf("the session moved from %+v to %+v, %d times", path, p, r.ends[1].Stats().PathChanges-moved)
 	}
-	if g := r.gaps(start); max(g[0], g[1]) > 150*ms {
+	if g := r.gaps(start, time.Now()); max(g[0], g[1]) > 150*ms {
 		r.t.Errorf("nothing arrived for %v", g)
 	}
 	time.Sleep(2 * time.Second)
@@ -153,16 +135,14 @@ func spoof(r *rig, early bool) float64 {
 		worst = max(worst, float64(sent[a])/float64(n))
 	}
 	mu.Unlock()
-	if worst > 3 || copies == 0 {
-		r.t.Errorf("%.1f bytes were sent for each that came from one of %d addresses, want at most 3", worst, copies)
+	if exceeded || copies == 0 {
+		r.t.Errorf("%.2f bytes were sent for each that came from one of %d addresses, want at most 3 at any time", worst, copies)
 	}
-	for i, e := range r.eps {
-		if st := r.ends[i].Stats(); i == 1 && st.Replayed+st.Forged+e.Stats().NoSession == 0 {
-			r.t.Error("no packet was found to be replayed or forged: the attack was none")
+	for i := range r.eps {
+		if st := r.ends[i].Stats(); i == 1 && (st.Replayed == 0 || st.Forged == 0) {
+			r.t.Error("no packet was found to be replayed, or forged: the attack was none")
 		}
 	}
 	r.finish()
 	return worst
 }
-
-var _ = peer.CodeClosed

@@ -123,8 +123,9 @@ func (f *traffic) receive(ctx context.Context, in *flow.Receiver) {
 	}
 }
 
-// gaps returns, for the ticks from each end, the longest time from start on in which nothing arrived.
-func (r *rig) gaps(start time.Time) (out [2]time.Duration) {
+// gaps returns, for the ticks from each end, the longest time in which nothing arrived, of those that began between start
+// and end.
+func (r *rig) gaps(start, end time.Time) (out [2]time.Duration) {
 	for _, f := range r.flows {
 		if f.label != "ticks" {
 			continue
@@ -132,7 +133,7 @@ func (r *rig) gaps(start time.Time) (out [2]time.Duration) {
 		f.mu.Lock()
 		last := start
 		for _, at := range append(f.at[:len(f.at):len(f.at)], time.Now()) {
-			if at.After(start) {
+			if at.After(start) && last.Before(end) {
 				out[f.from] = max(out[f.from], at.Sub(last))
 				last = at
 			}

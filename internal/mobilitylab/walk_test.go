@@ -77,7 +77,7 @@ func walk(r *rig) {
 	time.Sleep(20 * time.Second)
 	start := time.Now()
 	time.Sleep(2 * time.Second)
-	if g := r.gaps(start); max(g[0], g[1]) > time.Second {
+	if g := r.gaps(start, time.Now()); max(g[0], g[1]) > time.Second {
 		r.t.Errorf("when all is over nothing arrived for %v", g)
 	}
 	for i, s := range r.ends {
