@@ -85,10 +85,19 @@ func (m *Machine) standbys() (s [maxStandby]*path) {
 			if p == m.cur || !p.proven || p.Kind != kind || i == 2 && p == s[1] {
 				continue
 			}
-			if s[i] == nil || better(p.snapshot(false), s[i].snapshot(false), 0) {
+			switch q := s[i]; {
+			case q == nil, m.opener(p, q):
+				s[i] = p
+			case !m.opener(q, p) && better(p.snapshot(false), q.snapshot(false), 0):
 				s[i] = p
 			}
 		}
 	}
 	return s
+}
+
+// opener reports whether p, of two relayed paths that work and take about the same time, is the one whose challenges arrive
+// after a silence: that by the peer's relay, which knows us. What our own relay sends is kept out by the peer's NAT.
+func (m *Machine) opener(p, q *path) bool {
+	return p.Kind == Relayed && q.Kind == Relayed && p.Via == 0 && q.Via > 0 && p.valid && p.rtt <= q.rtt+m.c.hysteresis()
 }

@@ -44,6 +44,7 @@ type reflexive struct {
 	heed     map[netip.AddrPort]*heed          // by server
 	silent   time.Time                         // when a server last answered, or polling began; zero: nobody polls
 	answered bool                              // since polling began
+	missed   int                               // polls since then
 	glanced  time.Time                         // when a session in doubt last had a server asked
 	polled   int                               // how often
 	turn     int                               // which server was last, where one suffices
@@ -293,14 +294,14 @@ func (r *reflexive) handle(b []byte, from netip.AddrPort) bool {
 	old := r.mapped[from]
 	r.deaf = false
 	r.heed[from].waiting = false
-	back := !r.silent.IsZero() && now.Sub(r.silent) >= backAfter
+	back := !r.silent.IsZero() && now.Sub(r.silent) >= backAfter && r.missed > backMissed
 	changed := old.IsValid() && old != mapped
 	if (back || changed) && !r.newsLocked(now, from) {
 		back, changed, mapped = false, false, cmp.Or(old, mapped) // it will be asked again
 	}
 	r.mapped[from] = mapped
 	if !r.silent.IsZero() {
-		r.silent, r.answered = now, true
+		r.silent, r.answered, r.missed = now, true, 0
 	}
 	r.mu.Unlock()
 	if old != mapped {

@@ -16,6 +16,7 @@ const (
 	pollLife    = 2 * time.Second        // how long an answer is awaited
 	glanceEvery = 250 * time.Millisecond // a session in doubt has a server asked
 	backAfter   = 500 * time.Millisecond // of silence, after which an answer means that the network is back
+	backMissed  = 3                      // polls that must have been without an answer then
 )
 
 // networkChanged asks all servers at once. moved says that this host has other addresses than before: what the servers
@@ -34,8 +35,9 @@ func (r *reflexive) networkChanged(moved bool) {
 func (r *reflexive) poll(now time.Time) {
 	r.mu.Lock()
 	if r.silent.IsZero() {
-		r.silent, r.answered = now, false
+		r.silent, r.answered, r.missed = now, false, 0
 	}
+	r.missed++
 	r.mu.Unlock()
 	r.askOne(now)
 }

@@ -139,16 +139,15 @@ func TestNATs(t *testing.T) {
 			n := seeds(2)
 			var direct, spoke []time.Duration
 			for seed := *first; seed < *first+uint64(n); seed++ {
-				synctest.Test(t, func(t *testing.T) {
-					d, s, ok := meet(t, p, seed)
-					if ok {
-						direct = append(direct, d)
-					}
-					spoke = append(spoke, s)
+				t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						d, s, ok := meet(t, p, seed)
+						if ok {
+							direct = append(direct, d)
+						}
+						spoke = append(spoke, s)
+					})
 				})
-				if t.Failed() {
-					t.Fatalf("seed %d", seed)
-				}
 			}
 			slices.Sort(direct)
 			slices.Sort(spoke)

@@ -5,6 +5,7 @@ package mobilitylab
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -49,14 +50,13 @@ type rig struct {
 	wg    sync.WaitGroup
 }
 
-// run makes a rig in a bubble of its own and hands it to f. role is 0 if the mover dials and 1 if it listens.
-func run(t *testing.T, s setup, role int, seed uint64, f func(r *rig)) {
+// run makes a rig in a bubble of its own, in a subtest, and hands it to f. role is 0 if the mover dials and 1 if it listens.
+// It reports whether all is well.
+func run(t *testing.T, s setup, role int, seed uint64, f func(r *rig)) bool {
 	t.Helper()
-	failed := t.Failed()
-	synctest.Test(t, func(t *testing.T) { f(newRig(t, s, role, seed)) })
-	if t.Failed() && !failed {
-		t.Errorf("the above is of seed %d, %s", seed, roles[role])
-	}
+	return t.Run(fmt.Sprintf("seed=%d,%s", seed, roles[role]), func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { f(newRig(t, s, role, seed)) })
+	})
 }
 
 var roles = [2]string{"the dialler moves", "the listener moves"}

@@ -29,9 +29,7 @@ func TestWalks(t *testing.T) {
 				t.Parallel()
 				s := setup{sites: homes, net: peertest.Config{Relays: 2}, loss: 0.02, light: true, settle: 4 * time.Second}
 				for seed := *first + part; seed < *first+uint64(n); seed += 4 {
-					bad := t.Failed()
-					run(t, s, int(seed/4%2), seed, walk)
-					if t.Failed() && !bad {
+					if !run(t, s, int(seed/4%2), seed, walk) {
 						failed.Add(1)
 					}
 				}
