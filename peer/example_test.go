@@ -79,6 +79,24 @@ func Example() {
 }
 
 // A stream is a net.Conn between two peers.
+// Why a session is not direct, or not at all, and what would help.
+func ExampleSession_Explain() {
+	var ep *peer.Endpoint // see Listen
+	var id peer.ID
+	if ep == nil {
+		return
+	}
+	s, err := ep.Dial(context.Background(), id)
+	var dial *peer.DialError
+	switch {
+	case err == nil:
+		x := s.Explain()
+		fmt.Println(x.State, x.Path.Kind, x.Remedy)
+	case errors.As(err, &dial) && dial.Explanation != nil:
+		fmt.Print(dial.Explanation) // for whoever may see addresses
+	}
+}
+
 func ExampleSession_OpenStream() {
 	ctx := context.Background()
 	var hub signaling.Hub

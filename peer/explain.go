@@ -63,7 +63,8 @@ type Explanation struct {
 	MaxPacket  int           `json:"max_packet"` // bytes of UDP payload that the path is known to carry
 	ECN        string        `json:"ecn"`        // testing, unknown, capable or failed: whether marks survive on the path
 
-	cause error // of Error
+	cause   error // of Error
+	offline bool  // this host has no address
 }
 
 // CandidateFacts is an address at which one side says it may be reached.
@@ -177,7 +178,7 @@ type MarkFacts struct {
 }
 
 // Explain says why the session is as it is. It waits for the session's loop, for some tens of microseconds. After the
-// session it says how things stood at its end.
+// session it says how things stood at its end. What is returned must not be modified.
 func (s *Session) Explain() Explanation {
 	c := make(chan *Explanation, 1)
 	s.post(func(now time.Time) { c <- s.explain(now) })

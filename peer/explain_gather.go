@@ -55,6 +55,7 @@ func (s *Session) examine(now time.Time, err error) *Explanation {
 		Switches: s.counts.pathChanges, Stalls: s.counts.stalls, StalledFor: s.counts.stalledFor, cause: err,
 	}
 	x.MaxPacket, x.ECN = s.mux.MaxPacket(), s.mux.Stats().ECN
+	x.offline = len(s.e.hostAddrs()) == 0
 	if s.at != nil && s.moves.told == nil {
 		x.Local = candidateFacts(s.at.told)
 	}

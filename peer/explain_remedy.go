@@ -75,7 +75,7 @@ func (x *Explanation) remedyUnreachable() string {
 
 func (x *Explanation) remedyStalled() string {
 	switch {
-	case len(x.Local) == 0:
+	case x.offline:
 		return "This host has no address that it could be reached at: connect it to a network."
 	case x.deaf():
 		return "No STUN server answers this host either: its own network is down, or has begun to block UDP."

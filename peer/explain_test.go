@@ -139,6 +139,16 @@ func TestExplainStalled(t *testing.T) {
 		if x := s.Explain(); x.State != peer.StateDirect || len(x.Decisions) < 2 {
 			t.Errorf("back online: %q, decisions %v", x.State, x.Decisions)
 		}
+		here.Detach()
+		time.Sleep(20 * time.Second)
+		if x := s.Explain(); x.State != peer.StateStalled || !strings.Contains(x.Remedy, "connect it to a network") || len(x.Changes) == 0 {
+			t.Errorf("detached: %q, remedy %q, changes %v", x.State, x.Remedy, x.Changes)
+		}
+		here.Attach()
+		time.Sleep(20 * time.Second)
+		if x := s.Explain(); x.State != peer.StateDirect {
+			t.Errorf("attached again: %q", x.State)
+		}
 		here.SetOffline(true)
 		<-s.Done()
 		if x := s.Explain(); x.State != peer.StateClosed || !strings.Contains(x.Remedy, "its own network is down") {

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/seed-98f0d4c2/runnel/mobility"
 )
 
 // String makes a report of x, of some dozen lines, for people. Times are counted from the session's beginning.
@@ -123,7 +125,11 @@ func (x *Explanation) writeStory(line func(string, ...any)) {
 		if d.Count > 1 {
 			times = fmt.Sprintf(" (%d times)", d.Count)
 		}
-		line("  %s %s %s: %s%s", x.at(d.At), d.What, d.Path, d.Why, times)
+		why := d.Why
+		if d.What == string(mobility.GivenUp) {
+			why = "no answer; tried because " + why
+		}
+		line("  %s %s %s: %s%s", x.at(d.At), d.What, d.Path, why, times)
 	}
 }
 
