@@ -44,6 +44,7 @@ type Endpoint struct {
 	names   names
 	stun    *reflexive
 	ground  ground
+	view    hostView
 	relays  *relays
 	portmap *portMapping  // nil if the network's router is not asked
 	lan     *lan          // nil without Config.LAN

@@ -177,7 +177,8 @@ type MarkFacts struct {
 	Took time.Duration `json:"took_ns"`
 }
 
-// Explain says why the session is as it is. It waits for the session's loop, for some tens of microseconds. After the
+// Explain says why the session is as it is. It waits for the session's loop, which asks the system
+// for this host's addresses, for up to a millisecond: ask when something is to be explained, not all the time. After the
 // session it says how things stood at its end. What is returned must not be modified.
 func (s *Session) Explain() Explanation {
 	c := make(chan *Explanation, 1)

@@ -4,9 +4,13 @@
 package peer
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/seed-98f0d4c2/runnel/mobility"
 )
 
 // relayNews is what is remembered of a relay for people who ask.
@@ -91,6 +95,31 @@ func (p *portMapping) report() []MappingFacts {
 		out = append(out, f)
 	}
 	return out
+}
+
+// viewLife is how old a view may be that serves a session which ends: many may end at one time, and the system takes some
+// hundred microseconds to say what addresses there are.
+const viewLife = time.Second
+
+// A hostView is what the system says of this host, with the NAT in front of it, which depends on that.
+type hostView struct {
+	mu      sync.Mutex
+	at      time.Time
+	nets    []netip.Prefix // private ones
+	offline bool           // there is no address
+	mapping mobility.Mapping
+}
+
+// look returns the view, which is made anew if it is older than life.
+func (e *Endpoint) look(now time.Time, life time.Duration) (nets []netip.Prefix, offline bool, mapping mobility.Mapping) {
+	v := &e.view
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if age := now.Sub(v.at); v.at.IsZero() || age < 0 || age >= life {
+		v.at = now
+		v.nets, v.offline, v.mapping = e.localNets(), len(e.hostAddrs()) == 0, e.stun.nat().mapping
+	}
+	return v.nets, v.offline, v.mapping
 }
 
 // maxChanges is how many changes of the network an endpoint remembers.

@@ -55,7 +55,12 @@ func (s *Session) examine(now time.Time, err error) *Explanation {
 		Switches: s.counts.pathChanges, Stalls: s.counts.stalls, StalledFor: s.counts.stalledFor, cause: err,
 	}
 	x.MaxPacket, x.ECN = s.mux.MaxPacket(), s.mux.Stats().ECN
-	x.offline = len(s.e.hostAddrs()) == 0
+	life := time.Duration(0)
+	if err != nil {
+		life = viewLife
+	}
+	nets, offline, mapping := s.e.look(now, life)
+	x.offline = offline
 	if s.at != nil && s.moves.told == nil {
 		x.Local = candidateFacts(s.at.told)
 	}
@@ -66,8 +71,8 @@ func (s *Session) examine(now time.Time, err error) *Explanation {
 		}
 		x.Timeline = append(x.Timeline, f)
 	}
-	x.NAT, x.PeerNAT = s.natFacts()
-	s.explainPaths(now, x)
+	x.NAT, x.PeerNAT = s.natFacts(mapping)
+	s.explainPaths(now, x, nets)
 	s.explainState(now, x)
 	x.Remedy = x.remedy()
 	return x
@@ -114,8 +119,8 @@ func (s *Session) explainState(now time.Time, x *Explanation) {
 }
 
 // natFacts says what is known of the NATs of both sides.
-func (s *Session) natFacts() (here, there NATFacts) {
-	class := mobility.NATClass{Mapping: s.e.stun.nat().mapping}
+func (s *Session) natFacts(mapping mobility.Mapping) (here, there NATFacts) {
+	class := mobility.NATClass{Mapping: mapping}
 	peer := mobility.NATClass{}
 	said := false
 	if s.punch != nil {

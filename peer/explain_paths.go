@@ -15,7 +15,7 @@ import (
 
 // explainPaths lists every way to the peer: those that the path machine knows, those that it has tried and forgotten, and
 // those that the peer's addresses would give.
-func (s *Session) explainPaths(now time.Time, x *Explanation) {
+func (s *Session) explainPaths(now time.Time, x *Explanation, nets []netip.Prefix) {
 	add := func(c mobility.Candidate) *PathFacts {
 		if i := slices.IndexFunc(x.Paths, func(p PathFacts) bool { return p.key == c.Key }); i >= 0 {
 			return &x.Paths[i]
@@ -77,7 +77,6 @@ func (s *Session) explainPaths(now time.Time, x *Explanation) {
 			f.State = PathTrying
 		}
 	}
-	nets := s.e.localNets()
 	for i := range x.Paths {
 		x.Paths[i].foreign = x.Paths[i].Remote.Addr().IsPrivate() && !onLAN(nets, x.Paths[i].Remote.Addr())
 		x.Paths[i].Why = s.whyPath(x, &x.Paths[i])
