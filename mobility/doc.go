@@ -19,6 +19,9 @@
 //	m.HandleChallenge(now, key, data) // if it holds a PATH_CHALLENGE
 //	m.HandleResponse(now, key, data)  // if it holds a PATH_RESPONSE
 //
+//	// When the application has sent something:
+//	m.HandleActive(now)
+//
 //	// When loss detection has waited in vain for an acknowledgement (a probe timeout):
 //	m.HandleStall(now)
 //
@@ -78,10 +81,10 @@
 //
 // After two minutes without an answer, and in battery mode from the beginning, challenges are up to 2 s apart.
 //
-// Data is told from keepalives by how much travels, not by what it is: an idle session's first small message does not
-// yet cause standby paths to be checked. Round-trip times come from challenges only, at most one in 15 s while all is
-// well, so a path that has become slow is noticed late. Battery mode learns what the NATs bear at the price of one
-// silence that was too long, after which a message of the peer's may have to be repeated.
+// Data is told from keepalives by how much travels, unless the driver says what it is ([Machine.HandleActive]).
+// Round-trip times come from challenges only, at most one in 15 s while all is well, so a path that has become slow is
+// noticed late. Battery mode learns what the NATs bear at the price of one silence that was too long, after which a
+// message of the peer's may have to be repeated.
 //
 // Somebody who can copy a peer's packets and always is quicker than they are gets the session for a round trip each
 // time, once a second at most and less and less often. If his path is faster by [Policy].Hysteresis, he keeps it.

@@ -21,10 +21,23 @@ type quiet struct {
 	ceiling time.Duration // the longest to try; zero: batteryMost
 	lowered time.Time     // when the ceiling was last lowered
 	testing time.Duration // the silence that ended with what we sent last, and waits for an answer; zero: none
+	borne   time.Duration // the silence that has just ended, it seems without harm
+	borneAt time.Time
 }
 
-// SetBattery turns battery mode on or off (see Policy.Battery). In battery mode an idle session is silent for longer
-// and longer as long as what comes after the silence still gets through: 16 s, then half as much again each time, up to
+// askedAfter is how soon after a silence a challenge by the current path shows that the peer saw us at a new address.
+const askedAfter = time.Second
+
+// suspected notes that the peer challenges the current path. Right after a silence that means that our packets came to it
+// from elsewhere: it was too long after all.
+func (m *Machine) suspected(now time.Time) {
+	if q := &m.quiet; q.borne > 0 && now.Sub(q.borneAt) < askedAfter {
+		m.tooQuiet(now, q.borne)
+	}
+}
+
+// SetBattery turns battery mode on or off (see Policy.Battery). In battery mode an idle session by a direct path is
+// silent for longer and longer as long as what comes after the silence still gets through: 16 s, then half as much again each time, up to
 // 5 min. If it does not get through, or by a new address, the session is back at 16 s at once, and stays below the
 // silence that was too long for an hour. Until then, a message of the peer's may be lost in the NAT that forgot, and
 // is late by what it takes to notice: that is the price. Other paths are checked half as often, and in an outage the
@@ -38,10 +51,14 @@ func (m *Machine) SetBattery(now time.Time, on bool) {
 	m.keepaliveWait = m.nextKeepalive()
 }
 
+// learns reports whether silences are tried that may be too long. By a relay they are not: a NAT that forgets it takes the
+// allocation with it, which costs more than pings.
+func (m *Machine) learns() bool { return m.c.Policy.Battery && m.cur.Kind == Direct }
+
 // nextKeepalive returns how long nothing may travel by the current path from now on.
 func (m *Machine) nextKeepalive() time.Duration {
 	d := m.c.keepalive()
-	if m.c.Policy.Battery {
+	if m.learns() {
 		d = max(d, m.quiet.wait)
 	}
 	least := d + d/16
@@ -91,9 +108,10 @@ func (m *Machine) keepalive(now time.Time) {
 func (m *Machine) survived(now time.Time, silence time.Duration) {
 	q := &m.quiet
 	q.testing = 0
-	if !m.c.Policy.Battery || silence < m.c.keepalive() || silence < q.wait {
+	if !m.learns() || silence < m.c.keepalive() || silence < q.wait {
 		return
 	}
+	q.borne, q.borneAt = silence, now
 	most := batteryMost
 	if q.ceiling > 0 {
 		if now.Sub(q.lowered) < batteryRetry {
@@ -109,8 +127,8 @@ func (m *Machine) survived(now time.Time, silence time.Duration) {
 // tooQuiet notes that a path died or an address changed after a silence of the given length.
 func (m *Machine) tooQuiet(now time.Time, silence time.Duration) {
 	q := &m.quiet
-	q.testing = 0
-	if !m.c.Policy.Battery || silence < m.c.keepalive()*5/4 {
+	q.testing, q.borne = 0, 0
+	if !m.learns() || silence < m.c.keepalive()*5/4 {
 		return // what an ordinary session does as well is not to blame
 	}
 	q.ceiling = max(silence*2/3, m.c.keepalive())

@@ -194,7 +194,8 @@ func (m *Machine) switchTo(now time.Time, p *path, why string) {
 	m.switchedAt = now
 	m.outage, m.strict, m.ground = false, false, false
 	m.elsewhere, m.peerMoved, m.doubts = 0, false, 0
-	m.quiet.testing = 0
+	m.quiet.testing, m.quiet.borne = 0, 0
+	m.keepaliveWait = m.nextKeepalive()
 	p.waiting, p.followed = time.Time{}, time.Time{}
 	p.probe = probe{}
 	p.minRTT = p.rtt

@@ -62,10 +62,11 @@ type Machine struct {
 	outageFrom    time.Time
 
 	// How much is going on.
-	flow   int64     // see traffic
-	flowAt time.Time // when flow was last brought up to date
-	busyAt time.Time // when data last flowed
-	polled bool      // the next packet sent is one that the machine has asked for
+	flow     int64     // see traffic
+	flowAt   time.Time // when flow was last brought up to date
+	busyAt   time.Time // when data last flowed
+	activeAt time.Time // when the application last had something to send
+	polled   bool      // the next packet sent is one that the machine has asked for
 
 	// What people ask for: a ring from oldest on, as soon as it is full.
 	history []entry

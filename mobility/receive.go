@@ -116,6 +116,9 @@ func (m *Machine) HandleChallenge(now time.Time, k Key, data [8]byte) {
 	case m.replies >= maxReplies:
 		m.stats.Dropped++
 	default:
+		if p == m.cur {
+			m.suspected(now)
+		}
 		m.push(Action{Op: Response, Path: p.snapshot(p == m.cur), Data: data})
 		if p.valid && p != m.cur && p.probe.why == idle && m.idle(now) {
 			p.standbyAt = latest(p.standbyAt, now.Add(m.standbyWait(now, p))) // one end's checks keep it warm for both

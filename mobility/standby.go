@@ -12,6 +12,7 @@ const (
 	trafficLeak  = 2 * time.Second // per packet
 	trafficBusy  = 8               // more than this at once means that data flows
 	busyFor      = 30 * time.Second
+	activeRest   = time.Minute // without HandleActive, after which it means something
 
 	// Between challenges by a standby path of an idle session, and up to a quarter more. They say little: when the current
 	// path fails, all others are challenged anyway.
@@ -33,10 +34,25 @@ func (m *Machine) traffic(now time.Time, size int) {
 	m.busyAt = now
 	if begins {
 		m.cur.standbyAt = now
-		for _, p := range m.standbys() {
-			if p != nil && p.probe.why == idle && now.Sub(p.lastAnswer) > m.c.standby() {
-				p.standbyAt = latest(now, p.heldUntil)
-			}
+		m.checkStandbys(now)
+	}
+}
+
+// HandleActive says that the application has something to send, however little. After a silence that is a sign that more
+// may follow: standby paths that have not been checked for long are. Without it the machine learns of activity by its size.
+func (m *Machine) HandleActive(now time.Time) {
+	begins := now.Sub(m.activeAt) > activeRest
+	m.activeAt = now
+	if begins {
+		m.checkStandbys(now)
+	}
+}
+
+// checkStandbys has the standby paths checked that have not answered lately.
+func (m *Machine) checkStandbys(now time.Time) {
+	for _, p := range m.standbys() {
+		if p != nil && p.probe.why == idle && now.Sub(p.lastAnswer) > m.c.standby() {
+			p.standbyAt = latest(now, p.heldUntil)
 		}
 	}
 }

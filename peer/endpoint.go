@@ -38,6 +38,7 @@ type Endpoint struct {
 	log      *slog.Logger
 	born     time.Time
 	clock    *sleepClock
+	battery  atomic.Bool // see SetBattery
 
 	socks   []*socket // immutable after Listen
 	mux     *icex.Mux
@@ -127,6 +128,7 @@ func Listen(ctx context.Context, c *Config) (*Endpoint, error) {
 		attempts: make(map[attemptID]*Session),
 	}
 	e.clock = newSleepClock(e.born)
+	e.battery.Store(cfg.Policy.Battery)
 	e.calls.init(cfg)
 	e.probes = rate.NewLimiter(probeRate, probeBurst)
 	e.log = cfg.Log.With(slog.String("self", e.id.Short()))

@@ -19,6 +19,7 @@ import (
 // A tally is what a host sends while its session is idle.
 type tally struct {
 	session int // packets of the session, direct or through the relay
+	standby int // of them, those that do not go to the peer itself
 	upkeep  int // what the endpoint asks STUN servers and relays, which does not depend on how many sessions there are
 	silence map[netip.AddrPort]time.Duration
 	last    map[netip.AddrPort]time.Time
@@ -72,6 +73,9 @@ func (r *idleRig) count(p peertest.Packet) peertest.Verdict {
 			o.upkeep++
 		} else {
 			o.session++
+			if p.To.Addr() != r.hosts[1-i].Addr() {
+				o.standby++
+			}
 		}
 		now := time.Now()
 		if last, ok := o.last[p.To]; ok {
@@ -91,6 +95,11 @@ func (r *idleRig) idle(d time.Duration) [2]tally {
 	r.out = [2]tally{}
 	r.mu.Unlock()
 	time.Sleep(d)
+	return r.sent()
+}
+
+// sent returns what has been sent since idle was called.
+func (r *idleRig) sent() [2]tally {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.out
@@ -185,8 +194,61 @@ func idleSession(t *testing.T, symmetric bool, life time.Duration, first int) {
 		}
 	}
 	for _, from := range []int{first, 1 - first} {
+		r.idle(0)
 		if took := r.firstMessage(from); took > moveRTT/2+5*time.Millisecond {
 			t.Errorf("the first message of end %d after silence took %v, want half a round trip", from, took)
 		}
+		if o := r.sent(); !symmetric && from == first && o[from].standby == 0 {
+			t.Error("the first message after silence does not cause standby paths to be checked")
+		}
+	}
+}
+
+// In battery mode a session and its endpoint learn how long the NATs remember, and are silent for so long.
+func TestBattery(t *testing.T) {
+	for _, tt := range []struct {
+		life            time.Duration
+		symmetric       bool
+		session, upkeep int // packets of one end in an hour, at most
+	}{
+		{65 * time.Second, false, 180, 130},
+		{65 * time.Second, true, 240, 560}, // nothing is risked
+		{10 * time.Minute, false, 40, 60},
+	} {
+		t.Run(fmt.Sprintf("nat=%v/relayed=%v", tt.life, tt.symmetric), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := newIdleRig(t, tt.symmetric, tt.life)
+				for _, e := range r.eps {
+					e.SetBattery(true)
+				}
+				time.Sleep(30 * time.Minute) // it learns
+				sent := r.idle(time.Hour)
+				for i, o := range sent {
+					st := r.ends[i].Stats()
+					t.Logf("end %d: %d packets an hour, and %d of the endpoint; %d stalls", i, o.session, o.upkeep, st.Stalls)
+					if o.session > tt.session || o.upkeep > tt.upkeep {
+						t.Errorf("end %d: %d packets, and %d of the endpoint, in an hour; want %d and %d at most", i, o.session, o.upkeep, tt.session, tt.upkeep)
+					}
+					if err := r.ends[i].Err(); err != nil {
+						t.Fatalf("end %d: %v", i, err)
+					}
+				}
+				for _, e := range r.eps {
+					e.SetBattery(false)
+				}
+				time.Sleep(time.Minute)
+				sent = r.idle(10 * time.Minute)
+				for i, o := range sent {
+					for to, d := range o.silence {
+						if d > 18*time.Second && to == r.net.Relay() {
+							t.Errorf("end %d sent nothing to %v for %v though battery mode is off", i, to, d)
+						}
+					}
+					if took := r.firstMessage(i); took > moveRTT/2+5*time.Millisecond {
+						t.Errorf("the first message of end %d took %v, want half a round trip", i, took)
+					}
+				}
+			})
+		})
 	}
 }

@@ -120,6 +120,7 @@ func (s *Session) tells(kind string, a netip.AddrPort) bool {
 // pathPolicy is what the path machine is to obey.
 func (s *Session) pathPolicy() mobility.Policy {
 	p := s.e.cfg.Policy
+	p.Battery = s.e.battery.Load()
 	switch s.addresses {
 	case Direct:
 	case LANOnly:

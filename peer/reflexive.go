@@ -47,9 +47,11 @@ type reflexive struct {
 	missed   int                               // polls since then
 	glanced  time.Time                         // when a session in doubt last had a server asked
 	polled   int                               // how often
-	turn     int                               // which server was last, where one suffices
-	known    []netip.AddrPort                  // addresses of the servers
-	deaf     bool                              // a server has not answered, and none has since
+	single   bool                              // one mapping serves all servers, as far as is known
+	learnt   restLearner
+	turn     int              // which server was last, where one suffices
+	known    []netip.AddrPort // addresses of the servers
+	deaf     bool             // a server has not answered, and none has since
 }
 
 // heed is how far what one server says is believed.
@@ -126,7 +128,9 @@ func (r *reflexive) run() {
 		case <-r.e.ctx.Done():
 			return
 		case <-r.kick:
+			r.testQuiet(time.Now(), false)
 		case <-timer.C:
+			r.testQuiet(time.Now(), true)
 			if r.refresh() {
 				timer.Reset(r.next())
 				continue
@@ -159,9 +163,6 @@ func (r *reflexive) run() {
 // next is how long to leave the servers alone.
 func (r *reflexive) next() time.Duration { return r.quiet(stunRefresh) + rand.N(stunJitter) }
 
-// quiet is how long the endpoint may send nothing by a mapping, where it is d usually.
-func (r *reflexive) quiet(d time.Duration) time.Duration { return d }
-
 // refresh keeps the mappings of a NAT that gives all servers the same one, which takes one question for each address family,
 // and reports whether that was enough. The answer tells of a change.
 func (r *reflexive) refresh() bool {
@@ -174,12 +175,14 @@ func (r *reflexive) refresh() bool {
 		}
 		mapped, ok := r.mapped[server]
 		if !ok || len(ask[f]) > 0 && mapped != r.mapped[ask[f][0]] {
+			r.single = false
 			r.mu.Unlock()
 			return false
 		}
 		ask[f] = append(ask[f], server)
 	}
 	r.turn++
+	r.single = true
 	turn := r.turn
 	r.mu.Unlock()
 	for _, servers := range ask {
@@ -294,6 +297,9 @@ func (r *reflexive) handle(b []byte, from netip.AddrPort) bool {
 	old := r.mapped[from]
 	r.deaf = false
 	r.heed[from].waiting = false
+	if q.done != nil {
+		r.learnt.heard(now, !old.IsValid() || old == mapped)
+	}
 	back := !r.silent.IsZero() && now.Sub(r.silent) >= backAfter && r.missed > backMissed
 	changed := old.IsValid() && old != mapped
 	if (back || changed) && !r.newsLocked(now, from) {

@@ -105,7 +105,8 @@ type Session struct {
 	peerSeen  time.Time // when the message of the peer was made that this session rests on
 	instance  [16]byte  // the peer's
 	lastHeard time.Time
-	wokenAt   time.Time // when the loop last ran after a sleep
+	wokenAt   time.Time // when the loop last ran after a sleep, or battery mode changed
+	askedAt   time.Time // when something was first sent into the silence since lastHeard; zero: nothing was
 	taken     []train   // from the inbox
 	takenNext int       // the first of them not handled yet
 	takenAt   time.Time

@@ -34,6 +34,7 @@ func (s *Session) send(now time.Time) (more bool) {
 	if size := s.mux.MTUProbe(now); size > 0 && s.mob.Budget(c.key) >= size {
 		s.sendMTUProbe(now, c.key, size)
 	}
+	before, pinged := s.mux.InFlight(), ping
 	for range sendBurst {
 		more = s.sendTrain(now, &c, ping)
 		if !more {
@@ -43,6 +44,9 @@ func (s *Session) send(now time.Time) (more bool) {
 		now = time.Now() // what is sent late must not count as sent early
 	}
 	c.end()
+	if !pinged && s.mux.InFlight() > before {
+		s.mob.HandleActive(now)
+	}
 	return more
 }
 

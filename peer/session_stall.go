@@ -62,7 +62,17 @@ func (s *Session) heard(now time.Time) {
 	if now.Sub(s.lastHeard) >= resumeAfter {
 		s.mux.Resume(now)
 	}
-	s.lastHeard = now
+	s.lastHeard, s.askedAt = now, time.Time{}
+}
+
+// askAfter is how long after it was last heard the peer is asked by what is sent: acknowledgements are sooner.
+const askAfter = time.Second
+
+// asked takes note that something has been sent.
+func (s *Session) asked(now time.Time) {
+	if s.askedAt.IsZero() && now.Sub(s.lastHeard) >= askAfter {
+		s.askedAt = now
+	}
 }
 
 // reportLosses tells the path machine how the current path does.

@@ -65,6 +65,12 @@ func (s *Session) lingerEnds() time.Time {
 		return time.Time{}
 	}
 	at := s.lastHeard.Add(s.e.cfg.Linger)
+	if s.e.battery.Load() { // silence means nothing
+		if s.askedAt.IsZero() {
+			return time.Time{}
+		}
+		at = s.askedAt.Add(s.e.cfg.Linger)
+	}
 	if grace := s.wokenAt.Add(min(wakeGrace, s.e.cfg.Linger)); !s.wokenAt.IsZero() && grace.After(at) {
 		return grace
 	}
