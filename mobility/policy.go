@@ -26,7 +26,7 @@ type Policy struct {
 	// is a search whenever it may help.
 	GoodRelay time.Duration
 
-	// Battery lets an idle session be silent for longer than 18 s, as long as its NATs bear it; see
+	// Battery lets an idle session by a direct path be silent for longer than 18 s, as long as its NATs bear it; see
 	// [Machine.SetBattery].
 	Battery bool
 }

@@ -65,7 +65,7 @@ type Config struct {
 	// whether it learns that anybody is there. It must not block. If nil, [Direct] for everybody.
 	Addresses func(id ID) AddressPolicy
 
-	// Policy tunes the choice of paths. Its RelayOnly and Allowed must not be set: that is what Addresses is for.
+	// Policy tunes the choice of paths. Its Battery is how the endpoint begins; see [Endpoint.SetBattery]. Its RelayOnly and Allowed must not be set: that is what Addresses is for.
 	Policy mobility.Policy
 
 	// Loopback lets this endpoint offer and use loopback addresses, for peers on one machine. Peers ignore them
@@ -95,12 +95,13 @@ type Config struct {
 
 	// Linger is how long a session outlives the network: it ends, with ErrIdle, when nothing has been heard from the peer
 	// for so long, although it was asked. Until then its flows, queues and receipts stay alive, writers are held up by
-	// full buffers and by nothing else, and it goes on as soon as either end can reach the other. If zero, 2 min. If
+	// full buffers and by nothing else, and it goes on as soon as either end can reach the other. Time in which this process
+	// was suspended does not end it before the peer has been asked. If zero, 2 min. If
 	// negative, for ever: then a peer that is gone for good is not noticed.
 	Linger time.Duration
 
 	// KeepAlive is how long a session may be silent before the peer is asked for a sign of life, which also keeps
-	// NAT mappings alive. If zero, 16 s; up to an eighth is added at random. Never more than half of Linger. If negative,
+	// NAT mappings alive. If zero, 16 s; up to an eighth is added. Never more than half of Linger. If negative,
 	// never.
 	KeepAlive time.Duration
 

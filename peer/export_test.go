@@ -190,3 +190,10 @@ func (e *Endpoint) OpenExtras(n int) (opened, left int) {
 
 // Suspend keeps the session's loop from running for so long, as if the process had been stopped.
 func (s *Session) Suspend(d time.Duration) { s.post(func(time.Time) { time.Sleep(d) }) }
+
+// Rounds returns how often the session's loop has looked for work.
+func (s *Session) Rounds() int {
+	c := make(chan int, 1)
+	s.post(func(time.Time) { c <- s.counts.rounds })
+	return <-c
+}

@@ -78,6 +78,7 @@ func (s *Session) loop() {
 // round does all there is to do for now, and reports whether it stopped before it was through. Whoever calls it holds
 // s.own.
 func (s *Session) round() (more bool) {
+	s.counts.rounds++
 	s.runPosted()
 	now, more := s.receive()
 	s.noteSleep(now)

@@ -106,6 +106,7 @@ type counters struct {
 	writeErrors, unsignaled      uint64
 	stalls                       uint64
 	stalledFor                   time.Duration
+	rounds                       int // of the loop
 }
 
 // Stats returns a snapshot of the session's counters and estimates. It waits for the session's loop, which takes
