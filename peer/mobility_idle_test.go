@@ -213,7 +213,7 @@ func TestBattery(t *testing.T) {
 	}{
 		{65 * time.Second, false, 180, 130},
 		{65 * time.Second, true, 240, 560}, // nothing is risked
-		{10 * time.Minute, false, 40, 60},
+		{10 * time.Minute, false, 50, 80},
 	} {
 		t.Run(fmt.Sprintf("nat=%v/relayed=%v", tt.life, tt.symmetric), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
