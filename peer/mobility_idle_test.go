@@ -4,6 +4,7 @@
 package peer_test
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -251,4 +252,21 @@ func TestBattery(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A peer that is gone is missed in battery mode too, only later.
+func TestBatteryMissesThePeer(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newIdleRig(t, false, 10*time.Minute)
+		for _, e := range r.eps {
+			e.SetBattery(true)
+		}
+		time.Sleep(time.Hour)
+		r.hosts[1].SetOffline(true)
+		start := time.Now()
+		<-r.ends[0].Done()
+		if took := time.Since(start); !errors.Is(r.ends[0].Err(), peer.ErrIdle) || took < 2*time.Minute || took > 8*time.Minute {
+			t.Errorf("ended with %v after %v, want ErrIdle 2 min after the first ping, which is sent in 6 min at most", r.ends[0].Err(), took)
+		}
+	})
 }

@@ -106,7 +106,7 @@ type Session struct {
 	instance  [16]byte  // the peer's
 	lastHeard time.Time
 	wokenAt   time.Time // when the loop last ran after a sleep, or battery mode changed
-	askedAt   time.Time // when something was first sent into the silence since lastHeard; zero: nothing was
+	missedAt  time.Time // when it was last found that no path answers
 	taken     []train   // from the inbox
 	takenNext int       // the first of them not handled yet
 	takenAt   time.Time

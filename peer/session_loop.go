@@ -86,11 +86,7 @@ func (s *Session) round() (more bool) {
 		s.mux.Collect(now) // as new as it is
 		s.handleTimeouts(s.takenAt)
 	}
-	sent := s.counts.packetsSent
 	more = s.send(now) || more
-	if s.counts.packetsSent != sent {
-		s.asked(now)
-	}
 	if s.phase == phaseGone {
 		s.quiet.Store(0)
 		return false

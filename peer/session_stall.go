@@ -23,7 +23,7 @@ func (s *Session) stall(now time.Time, a mobility.Action) {
 	if !s.stalled.IsZero() {
 		return
 	}
-	s.stalled = s.lastHeard
+	s.stalled, s.missedAt = s.lastHeard, now
 	s.counts.stalls++
 	s.e.outage(1)
 	s.events.stalled(Stalled{Since: s.stalled, Why: a.Why})
@@ -62,17 +62,7 @@ func (s *Session) heard(now time.Time) {
 	if now.Sub(s.lastHeard) >= resumeAfter {
 		s.mux.Resume(now)
 	}
-	s.lastHeard, s.askedAt = now, time.Time{}
-}
-
-// askAfter is how long after it was last heard the peer is asked by what is sent: acknowledgements are sooner.
-const askAfter = time.Second
-
-// asked takes note that something has been sent.
-func (s *Session) asked(now time.Time) {
-	if s.askedAt.IsZero() && now.Sub(s.lastHeard) >= askAfter {
-		s.askedAt = now
-	}
+	s.lastHeard = now
 }
 
 // reportLosses tells the path machine how the current path does.

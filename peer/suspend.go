@@ -66,10 +66,12 @@ func (s *Session) lingerEnds() time.Time {
 	}
 	at := s.lastHeard.Add(s.e.cfg.Linger)
 	if s.e.battery.Load() { // silence means nothing
-		if s.askedAt.IsZero() {
+		if s.stalled.IsZero() {
 			return time.Time{}
 		}
-		at = s.askedAt.Add(s.e.cfg.Linger)
+		if missed := s.missedAt.Add(s.e.cfg.Linger); missed.After(at) {
+			at = missed
+		}
 	}
 	if grace := s.wokenAt.Add(min(wakeGrace, s.e.cfg.Linger)); !s.wokenAt.IsZero() && grace.After(at) {
 		return grace
