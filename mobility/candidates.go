@@ -10,7 +10,10 @@ import (
 
 // HandleCandidate says that a path may work: an ICE check succeeded on it, or the peer named it. It is challenged
 // unless it is known to work. Naming a path that did not answer tries it again.
-func (m *Machine) HandleCandidate(now time.Time, c Candidate) {
+func (m *Machine) HandleCandidate(now time.Time, c Candidate) { m.candidate(now, c, 0) }
+
+// candidate is HandleCandidate for one that has a place in the peer's list, or with 0 has none.
+func (m *Machine) candidate(now time.Time, c Candidate, place int) {
 	if !m.allowed(c.Key) {
 		m.stats.Ignored++
 		return
@@ -23,6 +26,7 @@ func (m *Machine) HandleCandidate(now time.Time, c Candidate) {
 	}
 	p.Kind = max(p.Kind, c.Kind)
 	p.vouched = true
+	p.place = max(p.place, place)
 	switch {
 	case p.probe.why != idle:
 		m.hurry(now, p)
@@ -35,14 +39,14 @@ func (m *Machine) HandleCandidate(now time.Time, c Candidate) {
 	}
 }
 
-// HandleCandidates replaces the list of what the peer says it may be reached by. New paths are challenged at once, also
+// HandleCandidates replaces the list of what the peer says it may be reached by, the most promising first. New paths are challenged at once, also
 // in an outage; the ones that have not answered lately are tried again, at most every few seconds. A path that is no
 // longer listed is forgotten, unless it is current, has answered lately, or the peer's own packets came by it.
 func (m *Machine) HandleCandidates(now time.Time, list []Candidate) {
-	named := func(k Key) bool { return slices.ContainsFunc(list, func(c Candidate) bool { return c.Key == k }) }
 	kept := m.paths[:0]
 	for _, p := range m.paths {
-		if p.vouched && !named(p.Key) {
+		p.place = 1 + slices.IndexFunc(list, func(c Candidate) bool { return c.Key == p.Key })
+		if p.vouched && p.place == 0 {
 			p.vouched = false
 			if p != m.cur && !m.lately(now, p.lastAnswer) && !m.lately(now, p.lastReceived) {
 				m.forget(p)
@@ -54,15 +58,9 @@ func (m *Machine) HandleCandidates(now time.Time, list []Candidate) {
 	clear(m.paths[len(kept):])
 	m.paths = kept
 	m.note(now, Named, m.cur.Candidate, "the peer says where it may be reached")
-	for _, kind := range []Kind{Direct, Relayed} {
-		for _, c := range list {
-			if max(c.Kind, c.Key.Kind()) != kind {
-				continue
-			}
-			if p := m.lookup(c.Key); p != nil && p.vouched && now.Sub(p.lastChallenge) < renameEvery {
-				continue
-			}
-			m.HandleCandidate(now, c)
+	for i, c := range list {
+		if p := m.lookup(c.Key); p == nil || !p.vouched || now.Sub(p.lastChallenge) >= renameEvery {
+			m.candidate(now, c, i+1)
 		}
 	}
 }

@@ -6,12 +6,13 @@ package mobility
 import "time"
 
 // HandleLocalChange says that the ground has moved under all paths: addresses, routes or links have changed, the
-// machine has woken from suspension, an outage may be over. Nothing that was known before counts as working until it
+// machine has woken from suspension, an outage may be over; or that the peer is elsewhere and has said so. Nothing that was known before counts as working until it
 // answers again. The current path and everything else known is challenged at once, the best first, within the limit of
 // challenges; the session moves to the first path that answers while the current one does not. The current one stays if
 // it answers first, or shortly after a path of a worse kind did. Of several changes the last counts.
 func (m *Machine) HandleLocalChange(now time.Time, why string) {
 	m.note(now, Changed, m.cur.Candidate, why)
+	m.movedAt = now
 	for _, p := range m.paths {
 		p.heldUntil = time.Time{} // what was wrong with it may be over
 	}
@@ -35,34 +36,16 @@ const raceMost = probeBurst / 2
 // groundAnew is when a verification begins anew if the ground moves again.
 const groundAnew = patienceMin
 
-// challengeAll challenges everything known at once: the current path, then direct paths that have answered once,
-// relayed ones that have, and the rest.
+// challengeAll challenges everything known at once, the most promising first.
 func (m *Machine) challengeAll(now time.Time) {
-	left := raceMost
-	for class := range 4 {
-		for _, p := range m.paths {
-			if m.raceClass(p) != class {
-				continue
-			}
-			at := now
-			if left--; left < 0 {
-				at = now.Add(patienceMin)
-			}
-			m.race(now, p, at)
+	var room [MaxPaths]*path
+	for i, p := range m.byPromise(now, room[:0], m.paths) {
+		at := now
+		if i >= raceMost {
+			at = now.Add(patienceMin)
 		}
+		m.race(now, p, at)
 	}
-}
-
-func (m *Machine) raceClass(p *path) int {
-	switch {
-	case p == m.cur:
-		return 0
-	case p.proven && p.Kind == Direct:
-		return 1
-	case p.proven:
-		return 2
-	}
-	return 3
 }
 
 // race challenges p at next, or soon after if it has just been challenged, and quickly again if it does not answer.

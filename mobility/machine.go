@@ -57,6 +57,7 @@ type Machine struct {
 	lossesAt      time.Time // when HandleLosses was last called
 	strict        bool      // it ends only by a response
 	ground        bool      // it began because the ground had moved
+	movedAt       time.Time // when it last did: what answered before says nothing
 	doubts        int       // verifications because the peer uses another path
 	outage        bool      // nothing answers
 	outageFrom    time.Time
@@ -189,12 +190,7 @@ func (m *Machine) HandleTimeout(now time.Time) {
 	// A probe's end may remove none of the paths, but it may start other probes, change the current path, and with it
 	// which paths are kept warm, and let a path expire that was kept for its sake.
 	for again := true; again; {
-		if m.lookup(m.cur.Key) == m.cur { // it comes first
-			m.pump(now, m.cur)
-		}
-		for _, p := range m.paths {
-			m.pump(now, p)
-		}
+		m.pumpAll(now)
 		if m.cur.probe.why == tryVerify && due(now, m.verdictAt) {
 			m.verdict(now)
 		}

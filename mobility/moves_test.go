@@ -227,3 +227,41 @@ func TestStaysOnAPathThatOnlySuffers(t *testing.T) {
 		})
 	}
 }
+
+// However many ways there are that are worth little, one that is sure to work has room, and does not wait for its turn; nor
+// does the current path.
+func TestCertainFirst(t *testing.T) {
+	here, certain := direct("192.0.2.1:1"), relayed("192.0.2.9:1")
+	r := newRig(t, here, Policy{})
+	for i := range MaxPaths - 1 { // as a search through hard NATs leaves them
+		r.validate(direct(fmt.Sprintf("198.51.100.1:%d", i+1)), labRTT)
+		for range 20 {
+			r.pass(50 * time.Millisecond)
+			r.received(here.Key, true)
+		}
+	}
+	r.wantCurrent("before the move", here.Key)
+	r.m.HandleLocalChange(r.now, "a test says so")
+	r.pass(20 * time.Millisecond)
+	r.m.HandleLocalChange(r.now, "the peer has moved")
+	r.pass(80 * time.Millisecond)
+	r.acts = nil
+	asked := r.now
+	r.m.HandleCandidates(r.now, []Candidate{certain, direct("203.0.113.1:1")})
+	r.drain()
+	if len(r.acts) == 0 || r.acts[0].Path.Key != certain.Key {
+		t.Fatalf("as soon as the way from relay to relay is known there is %v, want a challenge by that way", r.acts)
+	}
+	r.pass(1500 * time.Millisecond)
+	times := make(map[Key][]time.Duration)
+	for _, a := range r.take(Challenge) {
+		for _, c := range r.m.lookup(a.Path.Key).challenges {
+			if c.data == a.Data {
+				times[a.Path.Key] = append(times[a.Path.Key], c.at.Sub(asked))
+			}
+		}
+	}
+	if sure, cur := times[certain.Key], times[here.Key]; len(sure) < 4 || len(cur) < 4 {
+		t.Errorf("in 1.5 s the certain way is challenged at %v and the current one at %v, want four times each", sure, cur)
+	}
+}

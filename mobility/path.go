@@ -81,6 +81,7 @@ func (p Path) String() string { return p.Kind.String() + " " + p.Key.String() }
 type path struct {
 	Candidate
 	vouched bool // named by a candidate: it may be challenged though nothing came from it
+	place   int  // in the peer's latest list of candidates, from 1; 0: not there
 	proven  bool // a challenge by it has been answered, once
 	valid   bool // proven, and no probe given up since
 	rtt     time.Duration

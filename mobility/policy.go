@@ -95,11 +95,8 @@ const (
 	unknownRTT     = 50 * time.Millisecond // assumed before the first measurement
 
 	// Challenges to all paths together: a burst of probeBurst, and one each probeEvery after it.
-	probeEvery    = time.Second / 16
-	probeBurst    = 16
-	probeReserve  = 3 // of the burst, for the current path and where the peer has moved
-	againReserve  = 5 // for these, and for what the peer names and has not been challenged yet
-	formerReserve = 8 // for all that the peer names
+	probeEvery = time.Second / 16
+	probeBurst = 16
 
 	candidateTries = 7 // 6 s with doubling intervals: both sides must have learned of each other's address
 	followTries    = 5

@@ -81,7 +81,7 @@ func (m *Machine) hurry(now time.Time, p *path) {
 		return
 	}
 	gap := answerGap
-	if m.outage {
+	if m.outage || m.cur.probe.why == tryVerify {
 		gap = raceEvery
 	}
 	if p.probe.next.After(now) && now.Sub(p.lastChallenge) >= gap {
@@ -184,32 +184,17 @@ func (m *Machine) challenge(now time.Time, p *path) {
 }
 
 // allowProbe takes one challenge from the rate all paths share. It returns now if there was one, else when there
-// will be. The last few of a burst are for those that matter most, see reserve.
+// will be. Of a burst something is left for more promising paths.
 func (m *Machine) allowProbe(now time.Time, p *path) time.Time {
 	if m.budget.Before(now) {
 		m.budget = now
 	}
-	ahead := time.Duration(probeBurst-1-m.reserve(now, p)) * probeEvery
+	ahead := (probeBurst - 1 - probeReserves[m.promise(now, p)]) * probeEvery
 	if at := m.budget.Add(-ahead); at.After(now) {
 		return at
 	}
 	m.budget = m.budget.Add(probeEvery)
 	return now
-}
-
-// reserve is how much of a burst p has to leave. When everything is in doubt at once and there are more paths than the limit
-// has challenges, what the peer has just named must not wait for another look at where it was before.
-func (m *Machine) reserve(now time.Time, p *path) int {
-	heard := m.outage && now.Sub(p.lastReceived) < refuseWhile
-	switch {
-	case p == m.cur || p.probe.why == tryFollow || heard:
-		return 0
-	case p.vouched && p.probe.tries == 0:
-		return probeReserve
-	case p.vouched:
-		return againReserve
-	}
-	return formerReserve
 }
 
 // giveUp ends a probe that nobody answered.

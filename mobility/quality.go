@@ -75,7 +75,7 @@ func (m *Machine) reconsider(now time.Time) {
 	best := m.cur
 	measure := false
 	for _, p := range m.paths {
-		if p == m.cur || !p.valid || now.Before(p.heldUntil) || now.Sub(p.lastAnswer) > fresh {
+		if p == m.cur || !p.valid || now.Before(p.heldUntil) || now.Sub(p.lastAnswer) > fresh || p.lastAsked.Before(m.movedAt) {
 			continue
 		}
 		if better(p.snapshot(false), best.snapshot(false), m.c.hysteresis()) {

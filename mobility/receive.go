@@ -33,8 +33,8 @@ func (m *Machine) HandleReceived(now time.Time, k Key, size int, newest bool) {
 		p.lastNewest = now
 		m.traffic(now, size)
 	}
-	if m.outage {
-		m.hurry(now, p)
+	if m.outage || p != m.cur && m.cur.probe.why == tryVerify {
+		m.hurry(now, p) // its way in is open
 	}
 	if opened {
 		m.again(now, p)

@@ -18,7 +18,8 @@ func (m *Machine) lookup(k Key) *path {
 const (
 	rankIdle    = iota // never answered, and not being tried
 	rankTried          // never answered, being tried
-	rankSilent         // answered once, but not lately
+	rankSilent         // answered once, but not lately, or before all was in doubt
+	rankNamed          // being tried because the peer names it among the first
 	rankValid          // answers
 	rankCurrent        // never evicted
 )
@@ -27,8 +28,10 @@ func (m *Machine) rank(p *path) int {
 	switch {
 	case p == m.cur:
 		return rankCurrent
-	case p.valid:
+	case p.valid && (p.place > 0 || !m.inDoubt()):
 		return rankValid
+	case p.place > 0 && p.place <= promiseNamed && p.probe.why != idle:
+		return rankNamed
 	case p.proven:
 		return rankSilent
 	case p.probe.why != idle:

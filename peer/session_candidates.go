@@ -68,12 +68,12 @@ func (s *Session) ways() []mobility.Candidate {
 	for _, c := range s.paths.remote {
 		relayed := c.Kind == signaling.CandidateRelay
 		for _, w := range s.waysTo(c) {
-			rank := 0 // the peer's own address
+			rank := 1 // the peer's own address
 			switch {
 			case w.Via != 0 && symmetric && c.Kind == signaling.CandidateSrflx:
 				continue // it will send to our relay from a port of its own
 			case w.Via != 0 && relayed:
-				rank = 1 // from relay to relay: open whatever NATs do
+				rank = 0 // from relay to relay: open whatever NATs do
 			case w.Via != 0 || relayed:
 				rank = 2
 			case c.Addr.Addr().IsPrivate() && c.Kind == signaling.CandidateHost:
