@@ -25,7 +25,7 @@ func (m *Machine) promise(now time.Time, p *path) int {
 	switch {
 	case p == m.cur || p.probe.why == tryFollow || m.outage && now.Sub(p.lastReceived) < refuseWhile:
 		return promiseMost
-	case p.place > promiseNamed || !named && m.inDoubt() && (!p.valid || m.ground):
+	case p.place > promiseNamed || !named && m.InDoubt() && (!p.valid || m.ground):
 		return promisePoor
 	case p.probe.tries > 0:
 		return promiseAgain
@@ -33,8 +33,8 @@ func (m *Machine) promise(now time.Time, p *path) int {
 	return promiseNew
 }
 
-// inDoubt reports whether the current path may be dead.
-func (m *Machine) inDoubt() bool { return m.outage || m.cur.probe.why == tryVerify }
+// InDoubt reports whether the current path may be dead: it is being verified, or no path answers.
+func (m *Machine) InDoubt() bool { return m.outage || m.cur.probe.why == tryVerify }
 
 // before reports whether p is challenged before q.
 func (m *Machine) before(now time.Time, p, q *path) bool {

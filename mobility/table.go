@@ -28,7 +28,7 @@ func (m *Machine) rank(p *path) int {
 	switch {
 	case p == m.cur:
 		return rankCurrent
-	case p.valid && (p.place > 0 || !m.inDoubt()):
+	case p.valid && (p.place > 0 || !m.InDoubt()):
 		return rankValid
 	case p.place > 0 && p.place <= promiseNamed && p.probe.why != idle:
 		return rankNamed

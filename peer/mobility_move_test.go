@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-98f0d4c2/runnel/mobility"
 	"github.com/seed-98f0d4c2/runnel/peer/peertest"
 )
 
@@ -25,20 +24,18 @@ func TestNATRebinds(t *testing.T) {
 	}{
 		"port":              {(*peertest.Host).Rebind, peertest.AddressRestricted, rebindMost},
 		"address":           {(*peertest.Host).Renumber, peertest.FullCone, rebindMost},
-		"port, filtered":    {(*peertest.Host).Rebind, peertest.PortRestricted, 2500 * time.Millisecond},
-		"address, filtered": {(*peertest.Host).Renumber, peertest.PortRestricted, 2500 * time.Millisecond},
+		"port, filtered":    {(*peertest.Host).Rebind, peertest.PortRestricted, 500 * time.Millisecond},
+		"address, filtered": {(*peertest.Host).Renumber, peertest.PortRestricted, 500 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
-			eachRole(t, func(t *testing.T, mover int) {
-				r := newMobilityRig(t, nil, [2]peertest.NAT{peertest.PortRestricted, test.other}, mover)
+			eachPhase(t, func(t *testing.T, mover int, seed uint64) {
+				c := &peertest.Config{Jitter: time.Millisecond, Seed: seed}
+				r := newMobilityRig(t, c, [2]peertest.NAT{peertest.PortRestricted, test.other}, mover)
+				r.phase(seed)
 				start := time.Now()
 				test.rebind(r.hosts[0])
-				time.Sleep(5 * time.Second)
-				if gap := r.worst(start); gap > test.most {
-					t.Errorf("nothing arrived for %v, want at most %v", gap, test.most)
-				}
-				t.Logf("gaps: %v from the mover, %v to it", r.gap(0, start), r.gap(1, start))
-				r.wantKind(mobility.Direct)
+				r.wantDirectFor(start, time.Second)
+				r.wantGap(start, test.most)
 				r.finish()
 			})
 		})
@@ -53,20 +50,15 @@ func TestMoves(t *testing.T) {
 	}
 	for _, hole := range holes {
 		t.Run(hole.String(), func(t *testing.T) {
-			eachRole(t, func(t *testing.T, mover int) {
-				r := newMobilityRig(t, nil, homes, mover)
+			eachPhase(t, func(t *testing.T, mover int, seed uint64) {
+				r := newMobilityRig(t, &peertest.Config{Jitter: time.Millisecond, Seed: seed}, homes, mover)
+				r.phase(seed)
 				start := time.Now()
 				r.hosts[0].Detach()
 				time.Sleep(hole)
 				r.hosts[0].MoveTo(peertest.PortRestricted)
-				time.Sleep(5 * time.Second)
-				want := hole + 500*time.Millisecond
-				if gap := r.worst(start); gap > want {
-					t.Errorf("nothing arrived for %v, want at most %v", gap, want)
-				}
-				t.Logf("gaps: %v from the mover, %v to it", r.gap(0, start), r.gap(1, start))
-				time.Sleep(25 * time.Second)
-				r.wantKind(mobility.Direct)
+				r.wantDirectFor(time.Now(), time.Second)
+				r.wantGap(start, hole+5*moveRTT)
 				r.finish()
 			})
 		})
@@ -75,18 +67,18 @@ func TestMoves(t *testing.T) {
 
 // Two hosts that change their networks at the same moment find each other by the rendezvous.
 func TestBothMove(t *testing.T) {
-	eachRole(t, func(t *testing.T, dialler int) {
-		r := newMobilityRig(t, nil, homes, dialler)
-		start := time.Now()
-		r.hosts[0].MoveTo(peertest.PortRestricted)
-		r.hosts[1].MoveTo(peertest.PortRestricted)
-		time.Sleep(5 * time.Second)
-		if gap := r.worst(start); gap > time.Second {
-			t.Errorf("nothing arrived for %v, want at most 1 s", gap)
-		}
-		t.Logf("gaps: %v and %v", r.gap(0, start), r.gap(1, start))
-		time.Sleep(5 * time.Second)
-		r.wantKind(mobility.Direct)
-		r.finish()
-	})
+	for name, nat := range map[string]peertest.NAT{"homes": peertest.PortRestricted, "hard NATs": peertest.Symmetric} {
+		t.Run(name, func(t *testing.T) {
+			eachPhase(t, func(t *testing.T, dialler int, seed uint64) {
+				r := newMobilityRig(t, &peertest.Config{Jitter: time.Millisecond, Seed: seed}, [2]peertest.NAT{nat, nat}, dialler)
+				r.phase(seed)
+				start := time.Now()
+				r.hosts[0].MoveTo(nat)
+				r.hosts[1].MoveTo(nat)
+				r.wantDirectFor(start, 3*time.Second)
+				r.wantGap(start, 300*time.Millisecond)
+				r.finish()
+			})
+		})
+	}
 }

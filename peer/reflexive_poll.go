@@ -14,7 +14,7 @@ const (
 	pollEvery   = 150 * time.Millisecond // between requests while a session has no path and no server answers
 	pollRarely  = time.Second            // and while one does: it is the peer that is away
 	pollLife    = 2 * time.Second        // how long an answer is awaited
-	glanceEvery = 250 * time.Millisecond // a session in doubt has a server asked
+	glanceEvery = 90 * time.Millisecond  // between requests while a session doubts its path
 	backAfter   = 500 * time.Millisecond // of silence, after which an answer means that the network is back
 	backMissed  = 3                      // polls that must have been without an answer then
 )

@@ -26,6 +26,7 @@ const (
 	relayQuiet    = 17500 * time.Millisecond // without a packet to the relay: some NATs forget after 20 s
 	relayCheckMin = 100 * time.Millisecond   // after which the relay is asked again whether it knows us; doubling
 	relayChecks   = 5
+	relayGlance   = 300 * time.Millisecond // between questions because a session doubts its path
 )
 
 // A relayHolder keeps one allocation at one relay.
@@ -305,6 +306,22 @@ func (r *relays) networkChanged(uprooted bool) {
 	r.mu.Unlock()
 	for _, via := range lost {
 		r.e.viaLost(via)
+	}
+}
+
+// glance asks every relay whether it still knows us, because a session doubts its path: when a NAT has forgotten us, the
+// allocations are lost too.
+func (r *relays) glance(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now.Sub(r.glanced) < relayGlance {
+		return
+	}
+	r.glanced = now
+	for _, h := range r.holders {
+		if h.held != nil {
+			h.held.Check()
+		}
 	}
 }
 

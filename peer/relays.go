@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/pionx/turnx"
 	"github.com/seed-98f0d4c2/runnel/internal/udp"
@@ -35,6 +36,8 @@ type relays struct {
 	wanted  map[netip.Addr]int            // addresses that may send to us through a relay, and by how many sessions
 	guests  guests
 	closed  bool
+
+	glanced time.Time // when a session in doubt last had the relays asked
 }
 
 // An advised relay is one way to a relay, with its URL parsed.

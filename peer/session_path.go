@@ -175,8 +175,9 @@ func (s *Session) pollPaths(now time.Time) (ping bool) {
 		switch a.Op {
 		case mobility.Challenge:
 			s.sendAlone(now, a.Path.Key, wire.AppendPathChallenge(nil, a.Data))
-			if a.Path.Current { // it is in doubt
+			if a.Path.Current && s.mob.InDoubt() && !s.mob.Outage() { // in an outage there is polling
 				s.e.stun.glance(now)
+				s.e.relays.glance(now)
 			}
 		case mobility.Response:
 			s.sendAlone(now, a.Path.Key, wire.AppendPathResponse(nil, a.Data))
