@@ -112,10 +112,28 @@ func (m *Machine) failover(now time.Time) bool {
 	if !m.ground && !m.peerMoved && m.cur.probe.tries < verifyTries {
 		return false // the limit of challenges has kept it from being asked
 	}
+	if at := m.directSoon(best); now.Before(at) {
+		m.verdictAt = at
+		return false
+	}
 	cur := m.cur
 	m.failed(now)
 	m.switchTo(now, best, "the "+cur.String()+" no longer answers, the "+best.String()+" does")
 	return true
+}
+
+// directSoon returns until when a direct path that was challenged together with p, which is relayed and has answered,
+// may answer too, or the zero time.
+func (m *Machine) directSoon(p *path) (at time.Time) {
+	if p.Kind == Direct {
+		return at
+	}
+	for _, q := range m.paths {
+		if q.Kind == Direct && q.place > 0 && q.probe.why != idle && q.lastChallenge.Sub(p.lastAsked).Abs() < togetherness {
+			at = latest(at, q.lastChallenge.Add(p.rtt+togetherness))
+		}
+	}
+	return at
 }
 
 // chance is how long the current path has to answer while p does.

@@ -117,6 +117,7 @@ const (
 	patienceMax  = 2 * time.Second
 	verdictEvery = 25 * time.Millisecond
 	deadMin      = time.Second
+	togetherness = 10 * time.Millisecond // what is closer together happens at the same time
 	graceMin     = 50 * time.Millisecond // for the current path to answer before another, when the ground has moved
 
 	outageEvery = 200 * time.Millisecond // between challenges by the current path in an outage

@@ -72,7 +72,7 @@ func TestMovesElsewhere(t *testing.T) {
 
 // eachPhase runs a test for both roles of the host that moves, and at different moments of what goes on.
 func eachPhase(t *testing.T, f func(t *testing.T, mover int, seed uint64)) {
-	n := uint64(4)
+	n := uint64(3)
 	if testing.Short() {
 		n = 1
 	}

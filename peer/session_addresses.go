@@ -42,6 +42,7 @@ type announcer struct {
 	wait  time.Duration // until then
 	last  time.Time     // when it was told last
 
+	uprooted bool      // the ground has moved, and nothing has come by the current path since
 	movedAt  time.Time // when the ground last moved, or was last found to carry nothing
 	signalAt time.Time // when to say it by signaling; zero: not
 	unless   time.Time // but not if the peer has been heard since; zero: in any case
@@ -58,6 +59,7 @@ func (s *Session) localChanged(now time.Time, why string) {
 	s.relearnLAN(now)
 	if s.mob != nil && s.phase <= phaseClosing {
 		s.mob.HandleLocalChange(now, why)
+		s.moves.uprooted = true
 	}
 	if s.phase != phaseReady {
 		s.candidatesChanged(now)

@@ -201,6 +201,22 @@ func (s *Session) pollPaths(now time.Time) (ping bool) {
 	}
 }
 
+// regrounded is called for the packet that comes by k, the first ones after the ground has moved. If the current path has
+// brought nothing for a while and goes on now, it is another one as far as our side of it goes (RFC 9000 §9.4), and what was
+// sent meanwhile has been lost.
+func (s *Session) regrounded(now time.Time, k mobility.Key) {
+	cur := s.mob.Current()
+	if k != cur.Key {
+		return
+	}
+	s.moves.uprooted = false
+	if s.phase == phaseReady && !s.mob.Outage() && now.Sub(cur.LastReceived) > max(cur.RTT, lostAfter) {
+		info := s.pathInfo(cur)
+		info.Lost = true
+		s.mux.ResetPath(now, info)
+	}
+}
+
 // switchPath is called when packets are to travel another way from now on.
 func (s *Session) switchPath(now time.Time, a mobility.Action) {
 	to := s.mob.Current()
@@ -209,6 +225,7 @@ func (s *Session) switchPath(now time.Time, a mobility.Action) {
 	info := s.pathInfo(to)
 	info.Lost = now.Sub(a.From.LastReceived) > max(info.RTT, lostAfter)
 	s.mux.ResetPath(now, info)
+	s.moves.uprooted = false
 	s.counts.pathChanges++
 	s.permitRemote()
 	from, dest := s.pathOf(a.From), s.pathOf(to)

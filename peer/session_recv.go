@@ -88,6 +88,9 @@ func (s *Session) handlePacket(now time.Time, t *train, b []byte) {
 		return
 	}
 	key := s.pathKey(now, t.via, t.from)
+	if s.moves.uprooted {
+		s.regrounded(now, key)
+	}
 	s.mob.HandleReceived(now, key, len(b), newest)
 	s.handleHit(now, key)
 	s.handlePayload(now, pn, payload, t)
