@@ -47,7 +47,6 @@ func TestIdleSessionCost(t *testing.T) {
 			s.Abort(2000, "")
 			sessions[i] = nil
 		}
-		sessions = nil
 		time.Sleep(time.Minute)
 		without, stackLeft, left := memory()
 		each := func(a, b uint64) float64 { return (float64(a) - float64(b)) / float64(2*count) }

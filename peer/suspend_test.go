@@ -30,9 +30,11 @@ func TestSleepClock(t *testing.T) {
 		}
 	}
 	c := newSleepClock(time.Now())
-	for i := range time.Duration(1000) { // 50 ms in a second, too much at last
-		if got := c.lookAt(i*1050*time.Millisecond, i*time.Second); got != 0 {
-			t.Fatalf("slept %v after %d s of a clock that is too fast", got, i)
+	var wall, mono time.Duration
+	for range 1000 { // 50 ms in a second, too much at last
+		wall, mono = wall+1050*time.Millisecond, mono+time.Second
+		if got := c.lookAt(wall, mono); got != 0 {
+			t.Fatalf("slept %v after %v of a clock that is too fast", got, mono)
 		}
 	}
 	if got := c.look(c.from.Add(time.Second)); got != 0 {
