@@ -6,6 +6,7 @@ package peer_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"sync"
 	"testing"
@@ -103,7 +104,11 @@ func (r *idleRig) idle(d time.Duration) [2]tally {
 func (r *idleRig) sent() [2]tally {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.out
+	out := r.out
+	for i := range out {
+		out[i].silence, out[i].last = maps.Clone(out[i].silence), maps.Clone(out[i].last)
+	}
+	return out
 }
 
 // firstMessage measures how long a message takes from one end to the other.
