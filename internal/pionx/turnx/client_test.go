@@ -247,25 +247,51 @@ func TestRefreshRetries(t *testing.T) {
 }
 
 // refuseRefresh has every refresh answered with 437, Allocation Mismatch.
-func (l *lab) refuseRefresh() {
-	refuse := func(b []byte) bool {
-		if m, c := stunx.Type(b); m == stunx.Refresh && c == stunx.Success {
-			b[0], b[1] = 0x01, 0x14 // Refresh error response
-			copy(b[20:], stunx.NewBuilder(nil, 0, 0, [12]byte{}).AddError(437).Bytes()[20:])
-			binary.BigEndian.PutUint16(b[2:], 8)
-			clear(b[28:])
-			return true
+func (l *lab) refuseRefresh() { l.refuse(stunx.Refresh, 437) }
+
+// refuse has every request of a kind answered with an error.
+func (l *lab) refuse(method stunx.Method, code int) {
+	refused := func(b []byte) bool {
+		m, c := stunx.Type(b)
+		if m != method || c != stunx.Success {
+			return false
 		}
+		b[0], b[1] = 0x01, 0x10|byte(method) // error response
+		copy(b[20:], stunx.NewBuilder(nil, 0, 0, [12]byte{}).AddError(code).Bytes()[20:])
+		binary.BigEndian.PutUint16(b[2:], 8)
 		return true
 	}
 	cut := func(b []byte) bool { // a whole message must arrive
-		if refuse(b); len(b) > 28 && b[0] == 1 && b[1] == 0x14 {
+		if refused(b) {
 			_, _ = l.srv.conn.PacketConn.(*countConn).PacketConn.WriteTo(bytes.Clone(b[:28]), net.UDPAddrFromAddrPort(clientAddr))
 			return false
 		}
 		return true
 	}
 	l.filter.Store(&cut)
+}
+
+// A server that has no room for a permission is asked again later; one that does not want to give it is not.
+func TestServerIsFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		a := l.allocate(nil)
+		defer a.Close()
+		for code, again := range map[int]bool{508: true, 403: false} {
+			l.refuse(stunx.CreatePermission, code)
+			a.Permit(peerAddr.Addr())
+			time.Sleep(time.Second)
+			if err := a.WriteTo([]byte("x"), peerAddr); !errors.Is(err, ErrNoPermission) {
+				t.Errorf("%d: %v, want ErrNoPermission", code, err)
+			}
+			l.filter.Store(nil)
+			time.Sleep(2 * time.Minute)
+			if err := a.WriteTo([]byte("x"), peerAddr); (err == nil) != again {
+				t.Errorf("two minutes after %d: %v, want a permission: %t", code, err, again)
+			}
+			a.Forbid(peerAddr.Addr())
+		}
+	})
 }
 
 func TestServerRefusesRefresh(t *testing.T) {

@@ -20,6 +20,7 @@ const (
 	permissionLife    = 5 * time.Minute // RFC 8656 §9
 	permissionRefresh = 4 * time.Minute // leaves a minute for retries
 	permissionRetry   = 5 * time.Second // after an unanswered request
+	permissionLater   = time.Minute     // after one that the server has no room for now
 )
 
 // permission is what we want and have for one peer address. Allocation.mu guards it.
@@ -28,7 +29,7 @@ type permission struct {
 	busy    bool      // a transaction is under way
 	until   time.Time // the server forgets it then; zero: not granted
 	next    time.Time // when to ask (again)
-	refused error     // the server's verdict: never asked again while wanted
+	refused error     // the server's verdict: not asked again while wanted, unless next says so
 }
 
 // Permit lets the given addresses exchange packets with this endpoint through the relay, and keeps it so until
@@ -101,9 +102,12 @@ func (a *Allocation) ask(addr netip.Addr, sent func()) {
 	var code *CodeError
 	switch {
 	case err == nil:
-		p.until, p.next = now.Add(permissionLife), now.Add(permissionRefresh)
+		p.until, p.next, p.refused = now.Add(permissionLife), now.Add(permissionRefresh), nil
 	case errors.As(err, &code):
-		p.refused = fmt.Errorf("%w: %w", ErrNoPermission, err)
+		p.refused, p.next = fmt.Errorf("%w: %w", ErrNoPermission, err), time.Time{}
+		if code.Code == 508 { // RFC 8656 §19: Insufficient Capacity
+			p.next = now.Add(permissionLater)
+		}
 	default:
 		p.next = now.Add(permissionRetry)
 	}
@@ -120,7 +124,7 @@ func (a *Allocation) ask(addr netip.Addr, sent func()) {
 func (a *Allocation) duePermissions(now time.Time) (next time.Time) {
 	for addr, p := range a.perms {
 		switch {
-		case p.busy || p.refused != nil:
+		case p.busy || p.refused != nil && p.next.IsZero():
 		case !p.next.After(now):
 			p.busy = true
 			a.wg.Go(func() { a.ask(addr, nil) })
