@@ -49,14 +49,20 @@ func (n *names) put(host string, ips []netip.Addr) {
 	n.list[host] = namedAddrs{ips, time.Now()}
 }
 
-// forget has names looked up again that had an address which turned out not to answer.
+// forget gives up an address that turned out not to answer. A name that has no other is looked up again when it is needed;
+// one that has stays known by that, for a host without IPv6 would ask for names all the time.
 func (n *names) forget(addr netip.AddrPort) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for host, e := range n.list {
-		if slices.Contains(e.ips, addr.Addr()) {
-			delete(n.list, host)
+		if !slices.Contains(e.ips, addr.Addr()) {
+			continue
 		}
+		if e.ips = slices.DeleteFunc(slices.Clone(e.ips), func(ip netip.Addr) bool { return ip == addr.Addr() }); len(e.ips) == 0 {
+			delete(n.list, host)
+			continue
+		}
+		n.list[host] = e
 	}
 }
 
