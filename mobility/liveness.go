@@ -11,7 +11,7 @@ func (m *Machine) suspectAt() time.Time {
 		return time.Time{}
 	}
 	at := m.cur.waiting.Add(m.silence())
-	if m.lastVerify.IsZero() {
+	if !m.verified() {
 		return at
 	}
 	if last := m.lastVerify.Add(verifyEvery << min(m.doubts, 2)); at.Before(last) {
@@ -19,6 +19,9 @@ func (m *Machine) suspectAt() time.Time {
 	}
 	return at
 }
+
+// verified reports whether it was the current path that was verified last.
+func (m *Machine) verified() bool { return !m.lastVerify.IsZero() && !m.lastVerify.Before(m.switchedAt) }
 
 // silence is how long the current path may take to answer before it is in doubt.
 func (m *Machine) silence() time.Duration {
@@ -43,7 +46,7 @@ func (m *Machine) patience() time.Duration {
 // by it do not clear it: the way out may be dead while the way in lives. Without this call the machine finds a dead
 // path by its silence, later by a fifth of a second and more.
 func (m *Machine) HandleStall(now time.Time) {
-	if m.outage || m.cur.probe.why != tryVerify && !m.lastVerify.IsZero() && now.Sub(m.lastVerify) < doubtEvery {
+	if m.outage || m.cur.probe.why != tryVerify && m.verified() && now.Sub(m.lastVerify) < doubtEvery {
 		return
 	}
 	m.verify(now, true, "what was sent by it is not acknowledged")
@@ -55,7 +58,7 @@ func (m *Machine) HandleStall(now time.Time) {
 func (m *Machine) doubt(now time.Time, p *path) {
 	if m.outage || m.cur.probe.why == tryVerify || worseKind(p, m.cur) && m.elsewhere < 2 ||
 		now.Sub(m.cur.lastReceived) < max(3*m.cur.rtt, 2*probeMin) ||
-		!m.lastVerify.IsZero() && now.Sub(m.lastVerify) < doubtEvery<<m.doubts {
+		m.verified() && now.Sub(m.lastVerify) < doubtEvery<<m.doubts {
 		return
 	}
 	m.doubts = min(m.doubts+1, maxDoubts)

@@ -59,7 +59,6 @@ func (s *Session) localChanged(now time.Time, why string) {
 	s.relearnLAN(now)
 	if s.mob != nil && s.phase <= phaseClosing {
 		s.mob.HandleLocalChange(now, why)
-		s.moves.uprooted = true
 	}
 	if s.phase != phaseReady {
 		s.candidatesChanged(now)
@@ -77,6 +76,7 @@ func (s *Session) announce(now time.Time, urgent bool) {
 	same := sameCandidates(list, a.told)
 	if urgent {
 		a.movedAt = now
+		a.uprooted = a.uprooted || !same
 	} else if same {
 		return
 	}
