@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -33,6 +34,7 @@ type allocation struct {
 	pc     net.PacketConn
 	udp    *net.UDPConn // pc, when it is one
 	once   sync.Once
+	heard  atomic.Int64 // when the client last sent anything, in Unix nanoseconds
 
 	// The last peer heard from, as the core wants it; the core's reader only.
 	last     netip.AddrPort
@@ -84,6 +86,7 @@ func (g *gate) relay(int) (net.PacketConn, netip.AddrPort, error) {
 		perms: make(map[netip.Addr]*grant), chans: make(map[uint16]time.Time),
 	}
 	a.udp, _ = pc.(*net.UDPConn)
+	a.heard.Store(time.Now().UnixNano())
 	if g.stream() {
 		a.addr = net.TCPAddrFromAddrPort(r.client)
 		_ = g.inner.SetReadDeadline(time.Time{})
@@ -99,8 +102,19 @@ func (g *gate) relay(int) (net.PacketConn, netip.AddrPort, error) {
 	return a, netip.AddrPortFrom(s.c.RelayIP, port), nil
 }
 
-// Close ends the allocation. It never fails: the core stops closing the others at the first error.
+// Close is called when the core forgets the allocation. It never fails: the core stops closing the others at the first error.
 func (a *allocation) Close() error {
+	a.end()
+	a.g.mu.Lock()
+	defer a.g.mu.Unlock()
+	if a.g.evicted[a.client] == a {
+		delete(a.g.evicted, a.client)
+	}
+	return nil
+}
+
+// end ends the allocation, whether or not the core knows.
+func (a *allocation) end() {
 	a.once.Do(func() {
 		g, s := a.g, a.g.s
 		g.mu.Lock()
@@ -118,7 +132,6 @@ func (a *allocation) Close() error {
 		}
 		s.wg.Done()
 	})
-	return nil
 }
 
 // WriteTo sends a packet of the client to a peer, if the policy consents. What is refused or lost is counted, not
@@ -216,7 +229,7 @@ func (a *allocation) ReadFrom(b []byte) (int, net.Addr, error) {
 			if errors.Is(err, net.ErrClosed) || a.closed() {
 				// The library's reader would now delete the allocation of this client, which may be another by now. Its
 				// goroutine has nothing else to do.
-				_ = a.Close()
+				a.end()
 				runtime.Goexit()
 			}
 			time.Sleep(time.Millisecond) // ICMP and shortages, never long

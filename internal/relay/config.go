@@ -62,7 +62,7 @@ type Config struct {
 	PortRest time.Duration
 
 	MaxAllocations int // in all; 0 means the size of the port range
-	MaxPerUser     int // per user ID; 0 means 10
+	MaxPerUser     int // per user ID; 0 means 10; beyond, those by UDP whose client has been silent for 40 s make room
 	MaxPermissions int // per allocation; 0 means 256, and there is no way to have none
 	MaxChannels    int // per allocation; 0 means 128, and there is no way to have none
 	MaxConns       int // streams in all; 0 means 8192

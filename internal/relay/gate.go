@@ -36,6 +36,9 @@ type gate struct {
 
 	mu     sync.RWMutex
 	allocs map[netip.AddrPort]*allocation // by client
+
+	// Allocations that had to make room and that the core still knows.
+	evicted map[netip.AddrPort]*allocation
 }
 
 // request is a request that was handed to the core.
@@ -49,7 +52,8 @@ type request struct {
 }
 
 func newGate(s *Server, pc net.PacketConn, transport string, onEnd func()) *gate {
-	g := &gate{s: s, inner: pc, transport: transport, onEnd: onEnd, allocs: make(map[netip.AddrPort]*allocation)}
+	g := &gate{s: s, inner: pc, transport: transport, onEnd: onEnd, allocs: make(map[netip.AddrPort]*allocation),
+		evicted: make(map[netip.AddrPort]*allocation)}
 	g.udp, _ = pc.(*net.UDPConn)
 	return g
 }
@@ -91,6 +95,9 @@ func (g *gate) ReadFrom(b []byte) (int, net.Addr, error) {
 		}
 		bad = 0
 		a := g.allocation(from)
+		if a != nil {
+			a.heard.Store(time.Now().UnixNano())
+		}
 		n, ok := g.admit(b[:n], from, a)
 		if g.stream() && !g.spoke && ok {
 			g.spoke = true

@@ -44,7 +44,7 @@ func (g *gate) request(m stunx.Method, b []byte, from netip.AddrPort, a *allocat
 	if unknown := unknownAttributes(b); len(unknown) > 0 {
 		return g.refuse(b, from, 420, key, unknown)
 	}
-	if a == nil && m != stunx.Allocate {
+	if a == nil && m != stunx.Allocate && !g.givesBackEvicted(m, b, from, who) {
 		return refuse(437) // RFC 8656 §5
 	}
 	if a != nil && a.who != who.id {
@@ -126,7 +126,11 @@ func (g *gate) mayAllocate(b []byte, who identity) int {
 	if g.s.draining.Load() {
 		return 508
 	}
-	return g.s.quota.full(who.id)
+	code := g.s.quota.full(who.id)
+	if code == 486 && g.s.evict(who.id) {
+		code = 0
+	}
+	return code
 }
 
 // mayPermit judges all peers of a CreatePermission request before the core sees the first.
