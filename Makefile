@@ -20,7 +20,7 @@ PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 win
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## the programs of cmd/, statically linked, into bin/
@@ -88,7 +88,7 @@ e2e: ## tests over real kernels and foreign servers; they skip themselves withou
 	test -n "$$files" || { echo "no end-to-end tests"; exit 0; }; \
 	tests=$$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(.*/\1/p' $$files | grep -v '^TestMain$$' | sort -u | paste -s -d '|' -); \
 	set -x; \
-	$(GO) test -tags e2e -count=1 -p 1 -v -run "^($$tests)\$$" $$(printf '%s\n' $$files | sed 's|/[^/]*$$||' | sort -u)
+	$(GO) test -tags e2e -count=1 -p 1 -parallel 4 -v -run "^($$tests)\$$" $$(printf '%s\n' $$files | sed 's|/[^/]*$$||' | sort -u)
 
 .PHONY: demo
 demo: ## servers and two peers that find each other and talk (RELAY=1: through the relay)

@@ -106,25 +106,25 @@ func (w *walk) perform(ctx context.Context) (err error) {
 	const hole, restart, outage = time.Second, 2 * time.Second, 5 * time.Second
 	for _, act := range []struct {
 		title string
-		hole  time.Duration // during which no line can get through
+		hole  bool // no line can get through meanwhile
 		do    func()
 	}{
-		{"Her Wi-Fi is gone, and a second later the cable is in", hole, func() {
+		{"Her Wi-Fi is gone, and a second later the cable is in", true, func() {
 			w.radio.Down()
 			pause(ctx, hole)
 			w.plug.Up(metricCable)
 		}},
-		{"Her provider is out for five seconds; nobody tells her", outage, func() {
+		{"Her provider is out for five seconds; nobody tells her", true, func() {
 			w.cable.SetDown(true)
 			pause(ctx, outage)
 			w.cable.SetDown(false)
 		}},
-		{"Wi-Fi is back, and she pulls the cable", 0, func() {
+		{"Wi-Fi is back, and she pulls the cable", false, func() {
 			w.radio.Up(metricWiFi)
 			pause(ctx, hole)
 			w.plug.Down()
 		}},
-		{"Her router restarts, which takes two seconds: another port, another address", restart, func() {
+		{"Her router restarts, which takes two seconds: another port, another address", true, func() {
 			w.wifi.SetDown(true)
 			w.wifi.Renumber()
 			w.wifi.Rebind()
@@ -146,13 +146,15 @@ func (w *walk) perform(ctx context.Context) (err error) {
 }
 
 // change does something to the networks and tells how long nothing arrived because of it.
-func (w *walk) change(ctx context.Context, title string, hole time.Duration, do func()) error {
+func (w *walk) change(ctx context.Context, title string, hole bool, do func()) error {
 	w.act(title)
 	both := []*count{w.there, w.back}
 	for _, c := range both {
 		c.begin()
 	}
+	start := time.Now()
 	do()
+	took := time.Since(start)
 	for _, c := range both {
 		if err := c.calm(ctx); err != nil {
 			return fmt.Errorf("%s: %w", title, err)
@@ -161,8 +163,8 @@ func (w *walk) change(ctx context.Context, title string, hole time.Duration, do 
 	for _, c := range both {
 		gap, said := c.result()
 		text := fmt.Sprintf("%v without a line", round(gap))
-		if hole > 0 {
-			text += fmt.Sprintf(", %v of which there was no network", hole)
+		if hole {
+			text += fmt.Sprintf(", %v of which there was no network", round(took))
 		}
 		w.fact("gap", "%5s → %-5s  %s", c.from.nick, c.to.nick, text)
 		for _, line := range said {

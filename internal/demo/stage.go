@@ -23,8 +23,10 @@ func (s *stage) Cleanup(f func()) { s.d.cleanups = append(s.d.cleanups, f) }
 func (s *stage) Logf(format string, args ...any)   { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 func (s *stage) Errorf(format string, args ...any) { s.Logf(format, args...) }
 
-func (s *stage) Fatal(args ...any)                 { panic(stageError{errors.New(fmt.Sprint(args...))}) }
+func (s *stage) Fatal(args ...any) { panic(stageError{errors.New(fmt.Sprint(args...))}) }
+
 func (s *stage) Fatalf(format string, args ...any) { panic(stageError{fmt.Errorf(format, args...)}) }
+
 func (s *stage) Skip(args ...any) {
 	panic(stageError{skipped("demo: " + fmt.Sprint(args...) + "; nothing was done")})
 }

@@ -12,6 +12,9 @@
 // programs are built with the flags in GOFLAGS, so that GOFLAGS=-race puts them under the race detector, which
 // also makes them slow enough for races of another kind.
 //
+// Tests of moves (mobility_test.go) have two chats count aloud and send a file while their networks change. They run in
+// parallel, print each gap, and with RUNNEL_E2E_LONG=1 take minutes, for outages that long.
+//
 // # Limitations
 //
 // Round trips take microseconds, because the kernels this runs on cannot delay packets; package netlab and its virtual

@@ -25,8 +25,10 @@ type count struct {
 	heard     int        // the last number heard
 	delivered int        // how many the sender knows to be there
 	at        time.Time  // when the last one was heard
+	since     time.Time  // see begin
 	gap       time.Duration
-	bad       []string // what must not be
+	gapAt     time.Duration // when the gap began, after since
+	bad       []string      // what must not be
 }
 
 // countBoth lets both count, a number each in every interval, until the test ends or the function that it returns is called.
@@ -80,8 +82,8 @@ func (c *count) hear(line string) bool {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.at.IsZero() {
-		c.gap = max(c.gap, now.Sub(c.at))
+	if gap := now.Sub(c.at); !c.at.IsZero() && gap > c.gap {
+		c.gap, c.gapAt = gap, c.at.Sub(c.since)
 	}
 	c.at = now
 	if text != strconv.Itoa(c.heard+1) && len(c.bad) < 10 {
@@ -112,14 +114,15 @@ func (c *count) fail(format string, args ...any) {
 func (c *count) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.gap, c.at = 0, time.Now()
+	c.since = time.Now()
+	c.gap, c.at = 0, c.since
 }
 
-// longest is the longest time without a number since begin.
-func (c *count) longest() time.Duration {
+// longest is the longest time without a number since begin, and how long after that it began.
+func (c *count) longest() (gap, at time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.gap
+	return c.gap, c.gapAt
 }
 
 // calm waits until n numbers more than have been said now have been heard.

@@ -93,12 +93,13 @@ func (c *walkCase) run(t *testing.T) {
 	}
 	for _, n := range both {
 		n.calm(int(time.Second/interval), settleAll)
-		over := n.longest() - hole
-		t.Logf("gap %s, %s -> %s: %v, %v more than there was no network", c.name, n.from.nick, n.to.nick,
-			n.longest().Round(time.Millisecond), over.Round(time.Millisecond))
+		gap, at := n.longest()
+		over := gap - hole
+		t.Logf("gap %s, %s -> %s: %v, from %v on, %v more than there was no network", c.name, n.from.nick, n.to.nick,
+			gap.Round(time.Millisecond), at.Round(time.Millisecond), over.Round(time.Millisecond))
 		if over > c.spare {
 			t.Errorf("from %s to %s nothing came for %v, want %v and less than %v more", n.from.nick, n.to.nick,
-				n.longest(), hole, c.spare)
+				gap, hole, c.spare)
 		}
 	}
 	w.bob.expect(settleAll, `^\* file received .*/film\.raw \d+ sha256=`)

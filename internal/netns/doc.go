@@ -32,7 +32,13 @@
 // which people call a port-restricted cone. [Symmetric] draws a random port for every destination. Unsolicited
 // packets are dropped before they leave a trace in the connection tracking, as home routers do. A NAT is for IPv4
 // only; IPv6 behind the same router keeps its addresses, and has the same filter. [Site.MapPorts] lets hosts open ports, by
-// the protocols of home routers.
+// the protocols of home routers. NATs forget, restart and get other addresses ([Site.Rebind], [Site.Renumber]), and a
+// provider may fail ([Site.SetDown]).
+//
+// # Uplinks
+//
+// A host has an uplink to the site it was made at, and may have more, to others ([Host.Plug]). They come up and go down
+// with their addresses and default routes, as when a laptop leaves its Wi-Fi for a cable ([Uplink.Up], [Uplink.Down]).
 //
 // # Addresses
 //

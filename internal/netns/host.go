@@ -20,6 +20,7 @@ type Host struct {
 	a4   netip.Addr
 	a6   netip.Addr
 
+	first   *Uplink
 	uplinks int
 }
 
@@ -29,7 +30,7 @@ func (s *Site) Host(name string) *Host {
 	h := &Host{site: s, name: s.net.namespace(name, false)}
 	u := h.Plug(s)
 	u.Up(0)
-	h.a4, h.a6 = u.a4, u.a6
+	h.a4, h.a6, h.first = u.a4, u.a6, u
 	return h
 }
 

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
+	"time"
 )
 
 // An Uplink is an interface by which a host is, or may be, at a site: its Wi-Fi, its cable.
@@ -16,6 +18,7 @@ type Uplink struct {
 	host *Host
 	site *Site
 	dev  string
+	port string // the router's end
 	a4   netip.Addr
 	a6   netip.Addr
 }
@@ -38,9 +41,9 @@ func (h *Host) Plug(s *Site) *Uplink {
 	if s.has6() {
 		u.a6 = s.lanAddr6(i)
 	}
-	port := fmt.Sprintf("host%d", i)
-	n.run("", "ip", "link", "add", u.dev, "netns", h.name, "type", "veth", "peer", "name", port, "netns", s.router)
-	n.ip(s.router, "link set "+port+" master lan up")
+	u.port = fmt.Sprintf("host%d", i)
+	n.run("", "ip", "link", "add", u.dev, "netns", h.name, "type", "veth", "peer", "name", u.port, "netns", s.router)
+	n.ip(s.router, "link set "+u.port+" master lan up")
 	// Segmentation offload would let a host send 64 kB through the network as one packet, to be lost as one.
 	n.ip(h.name, "link set "+u.dev+" gso_max_segs 1")
 	return u
@@ -50,7 +53,9 @@ func (h *Host) Plug(s *Site) *Uplink {
 // with the lower metric counts, as with NetworkManager, which gives cable 100 and Wi-Fi 600; a metric above 0.
 func (u *Uplink) Up(metric int) {
 	u.site.net.tb.Helper()
-	commands := []string{"link set " + u.dev + " up"}
+	u.site.net.ip(u.host.name, "link set "+u.dev+" up")
+	u.await()
+	var commands []string
 	for _, a := range []struct {
 		addr, router netip.Addr
 		size, flags  string
@@ -65,6 +70,24 @@ func (u *Uplink) Up(metric int) {
 		commands = append(commands, fmt.Sprintf("addr replace %s%s dev %s%s", a.addr, a.size, u.dev, a.flags), route)
 	}
 	u.site.net.ip(u.host.name, commands...)
+}
+
+// await waits until the router's end of the link, which is up, passes packets on. An ARP request that is lost because it does
+// not yet costs a second, and hosts have no address by then: they have asked for one over the same link.
+func (u *Uplink) await() {
+	n := u.site.net
+	n.tb.Helper()
+	for deadline := time.Now().Add(setupTime); ; time.Sleep(time.Millisecond) {
+		out, err := execute("", "ip", "-n", u.site.router, "-d", "link", "show", "dev", u.port)
+		switch {
+		case err != nil:
+			n.tb.Fatalf("netns: %s of %s: %v\n%s", u.port, u.site.router, err, out)
+		case strings.Contains(out, "bridge_slave state forwarding"):
+			return
+		case time.Now().After(deadline):
+			n.tb.Fatalf("netns: %s of %s does not come up:\n%s", u.port, u.site.router, out)
+		}
+	}
 }
 
 // Down disconnects: the addresses and with them the routes are gone, and then the link.
@@ -82,9 +105,7 @@ func (u *Uplink) Addr() netip.Addr {
 }
 
 // Uplink is the interface that the host was made with.
-func (h *Host) Uplink() *Uplink {
-	return &Uplink{host: h, site: h.site, dev: "eth0", a4: h.a4, a6: h.a6}
-}
+func (h *Host) Uplink() *Uplink { return h.first }
 
 // SetDown has the site's provider lose everything, in both directions and silently, until it is called with false. Hosts
 // notice nothing but that nobody answers. What the NAT knows it keeps.
