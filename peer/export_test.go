@@ -197,3 +197,12 @@ func (s *Session) Rounds() int {
 	s.post(func(time.Time) { c <- s.counts.rounds })
 	return <-c
 }
+
+// Leftovers returns what e still counts on behalf of sessions: sockets for hard NATs, attempts at getting through them,
+// sessions that no path carries, and addresses let in at relays.
+func (e *Endpoint) Leftovers() (extras, punching, outages, permitted int) {
+	e.ground.mu.Lock()
+	outages = e.ground.outages
+	e.ground.mu.Unlock()
+	return int(e.extraCount.Load()), int(e.punching.Load()), outages, e.Permitted()
+}
