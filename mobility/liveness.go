@@ -21,7 +21,9 @@ func (m *Machine) suspectAt() time.Time {
 }
 
 // verified reports whether it was the current path that was verified last.
-func (m *Machine) verified() bool { return !m.lastVerify.IsZero() && !m.lastVerify.Before(m.switchedAt) }
+func (m *Machine) verified() bool {
+	return !m.lastVerify.IsZero() && !m.lastVerify.Before(m.switchedAt)
+}
 
 // silence is how long the current path may take to answer before it is in doubt.
 func (m *Machine) silence() time.Duration {

@@ -265,3 +265,27 @@ func TestCertainFirst(t *testing.T) {
 		t.Errorf("in 1.5 s the certain way is challenged at %v and the current one at %v, want four times each", sure, cur)
 	}
 }
+
+// What was asked before the ground moved, and is answered after, is asked again at once.
+func TestAnswerAcrossMove(t *testing.T) {
+	here, relay, other := direct("192.0.2.1:1"), relayed("192.0.2.9:1"), direct("203.0.113.1:1")
+	r := newRig(t, here, Policy{})
+	r.validate(relay, labRTT)
+	r.pass(20 * time.Second)
+	r.wantCurrent("before all", here.Key)
+	r.m.HandleLocalChange(r.now, "a test says so")
+	r.drain()
+	r.pass(labRTT)
+	r.answer(relay.Key)
+	r.m.HandleCandidates(r.now, []Candidate{relay, other})
+	r.drain()
+	r.pass(labRTT / 2)
+	r.m.HandleLocalChange(r.now, "again")
+	r.drain()
+	r.pass(labRTT / 2)
+	r.answer(relay.Key)
+	r.answer(other.Key)
+	r.pass(labRTT)
+	r.answer(other.Key)
+	r.wantCurrent("a round trip after an old answer", other.Key)
+}

@@ -75,11 +75,15 @@ func (m *Machine) reconsider(now time.Time) {
 	best := m.cur
 	measure := false
 	for _, p := range m.paths {
-		if p == m.cur || !p.valid || now.Before(p.heldUntil) || now.Sub(p.lastAnswer) > fresh || p.lastAsked.Before(m.movedAt) {
+		if p == m.cur || !p.valid || now.Before(p.heldUntil) || now.Sub(p.lastAnswer) > fresh {
 			continue
 		}
 		if better(p.snapshot(false), best.snapshot(false), m.c.hysteresis()) {
-			best = p
+			if !p.lastAsked.Before(m.movedAt) {
+				best = p
+			} else if p.probe.why == idle {
+				m.start(now, p, tryStandby) // that was before the ground moved
+			}
 		} else if p.Kind == m.cur.Kind && m.cur.rtt == 0 {
 			measure = true
 		}
