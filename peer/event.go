@@ -78,7 +78,7 @@ func (Resumed) event()     {}
 func (Closed) event()      {}
 
 // NextEvent waits for the next change of the session's state. Changes that are overtaken before they are read are
-// merged, so that a slow reader sees the latest state and costs no memory: the last path with where the first change
+// merged, so that a slow reader sees the latest state, in the order in which it came about, and costs no memory: the last path with where the first change
 // led from, the last degradation, and of stalls and their ends the last; those that were not read and not the last
 // are counted in [Stats]. After [Closed] has been returned,
 // NextEvent returns its error.
@@ -102,6 +102,10 @@ type events struct {
 	path  *PathChanged
 	bad   *Degraded
 	stall Event // Stalled or Resumed
+	count uint64
+
+	pathAt, badAt, stallAt uint64 // count when it came, or was replaced
+
 	ended error
 	told  bool          // Closed has been returned
 	more  chan struct{} // closed, and replaced, when there is news
@@ -117,6 +121,8 @@ func (e *events) pathChanged(p PathChanged) {
 		p.Gap = max(p.Gap, e.path.Gap)
 	}
 	e.path = &p
+	e.count++
+	e.pathAt = e.count
 	e.wake()
 }
 
@@ -124,6 +130,8 @@ func (e *events) degraded(d Degraded) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.bad = &d
+	e.count++
+	e.badAt = e.count
 	e.wake()
 }
 
@@ -131,6 +139,8 @@ func (e *events) stalled(ev Stalled) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.stall = ev
+	e.count++
+	e.stallAt = e.count
 	e.wake()
 }
 
@@ -138,6 +148,8 @@ func (e *events) resumed(ev Resumed) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.stall = ev
+	e.count++
+	e.stallAt = e.count
 	e.wake()
 }
 
@@ -157,12 +169,13 @@ func (e *events) wake() {
 func (e *events) next() (Event, <-chan struct{}, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	before := func(at uint64, other bool, otherAt uint64) bool { return !other || at < otherAt }
 	switch {
-	case e.bad != nil:
+	case e.bad != nil && before(e.badAt, e.stall != nil, e.stallAt) && before(e.badAt, e.path != nil, e.pathAt):
 		ev := *e.bad
 		e.bad = nil
 		return ev, nil, nil
-	case e.stall != nil:
+	case e.stall != nil && before(e.stallAt, e.path != nil, e.pathAt):
 		ev := e.stall
 		e.stall = nil
 		return ev, nil, nil

@@ -20,31 +20,32 @@ func TestOutage(t *testing.T) {
 	if testing.Short() {
 		outages = outages[:1]
 	}
+	const off = 150 * time.Millisecond // what is heard last, and first, has left a little before
 	for _, outage := range outages {
 		t.Run(outage.String(), func(t *testing.T) {
-			eachRole(t, func(t *testing.T, mover int) {
-				r := newMobilityRig(t, nil, homes, mover)
+			eachPhase(t, func(t *testing.T, mover int, seed uint64) {
+				r := newMobilityRig(t, &peertest.Config{Jitter: time.Millisecond, Seed: seed}, homes, mover)
+				r.phase(seed)
 				start := time.Now()
 				r.hosts[0].SetOffline(true)
 				time.Sleep(outage)
-				r.hosts[0].SetOffline(false)
-				time.Sleep(5 * time.Second)
-				for from := range 2 {
-					if gap, most := r.gap(from, start), outage+moveRTT+250*time.Millisecond+moveRTT/2+tickTime; gap > most {
-						t.Errorf("from end %d nothing arrived for %v, want at most %v", from, gap, most)
-					}
+				if seed > 0 { // also where the NAT has restarted meanwhile
+					r.hosts[0].Rebind()
 				}
-				t.Logf("gaps: %v and %v beyond the outage", r.gap(0, start)-outage, r.gap(1, start)-outage)
+				r.hosts[0].SetOffline(false)
+				r.wantDirectFor(time.Now(), 2*time.Second)
+				r.wantGap(start, outage+moveRTT+250*time.Millisecond)
 				for i := range 2 {
+					r.wantEventsInOrder(i)
 					stalls, resumes := eventsOf[peer.Stalled](r, i), eventsOf[peer.Resumed](r, i)
 					if len(stalls) != 1 || len(resumes) != 1 {
 						t.Errorf("end %d had the events %v and %v, want one of each", i, stalls, resumes)
 						continue
 					}
-					if since := stalls[0].Since.Sub(start); since < -time.Second || since > time.Second || stalls[0].Why == "" {
+					if since := stalls[0].Since.Sub(start); since < -off || since > off || stalls[0].Why == "" {
 						t.Errorf("end %d: %+v, want one that began with the outage, and a reason", i, stalls[0])
 					}
-					if d := resumes[0].Gap - outage; d < -time.Second || d > time.Second {
+					if d := resumes[0].Gap - outage; d < -off || d > 2*off {
 						t.Errorf("end %d: resumed after %v, want %v", i, resumes[0].Gap, outage)
 					}
 					if st := r.ends[i].Stats(); st.Stalls != 1 || st.StalledFor != resumes[0].Gap {

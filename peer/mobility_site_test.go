@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/mobility"
+	"github.com/seed-98f0d4c2/runnel/peer"
 	"github.com/seed-98f0d4c2/runnel/peer/peertest"
 )
 
@@ -64,6 +65,8 @@ func TestMovesElsewhere(t *testing.T) {
 				}
 				time.Sleep(4 * time.Second)
 				r.wantGap(start, test.most)
+				r.wantEventsInOrder(0)
+				r.wantEventsInOrder(1)
 				r.finish()
 			})
 		})
@@ -109,5 +112,40 @@ func (r *mobilityRig) wantDirectFor(start time.Time, after time.Duration) {
 			}
 		}
 		time.Sleep(500 * time.Millisecond)
+	}
+}
+
+// wantEventsInOrder checks that an end was told of everything once and in order: each path change leads on from the last, and
+// stalls and their ends alternate. What ends a stall has come before its end is told.
+func (r *mobilityRig) wantEventsInOrder(end int) {
+	r.t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var path *peer.Path
+	stalled := false
+	for i, ev := range r.events[end] {
+		switch e := ev.(type) {
+		case peer.PathChanged:
+			if path != nil && (e.From.Kind != path.Kind || e.From.Remote != path.Remote) {
+				r.t.Errorf("end %d: event %d leads on from %+v, the path was %+v", end, i, e.From, *path)
+			}
+			path = &e.To
+		case peer.Stalled:
+			if stalled {
+				r.t.Errorf("end %d: event %d tells of a stall in a stall", end, i)
+			}
+			stalled = true
+		case peer.Resumed:
+			if !stalled {
+				r.t.Errorf("end %d: event %d tells of the end of no stall", end, i)
+			}
+			if path != nil && (e.Path.Kind != path.Kind || e.Path.Remote != path.Remote) {
+				r.t.Errorf("end %d: event %d says %+v, the path was %+v", end, i, e.Path, *path)
+			}
+			stalled = false
+		}
+	}
+	if stalled {
+		r.t.Errorf("end %d has been told of a stall and not of its end", end)
 	}
 }
