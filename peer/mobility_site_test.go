@@ -142,7 +142,7 @@ func (r *mobilityRig) wantEventsInOrder(end int) {
 			if path != nil && (e.Path.Kind != path.Kind || e.Path.Remote != path.Remote) {
 				r.t.Errorf("end %d: event %d says %+v, the path was %+v", end, i, e.Path, *path)
 			}
-			stalled = false
+			stalled, path = false, &e.Path
 		}
 	}
 	if stalled {
