@@ -299,7 +299,7 @@ func (r *relays) networkChanged(uprooted bool) {
 			continue
 		}
 		h.wake()
-		if h.attempt != nil && time.Since(h.since) >= relayStale { // it waits for an answer that will not come
+		if h.attempt != nil && (uprooted || time.Since(h.since) >= relayStale) { // it waits for an answer that will not come
 			h.attempt()
 		}
 	}
