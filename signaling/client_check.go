@@ -16,6 +16,9 @@ const (
 	// checkEvery is the shortest time between two checks: networks change in bursts.
 	checkEvery = 200 * time.Millisecond
 
+	// checkAgain is how often, after an attempt has failed, news of the network are looked for, which call for another one.
+	checkAgain = 50 * time.Millisecond
+
 	// checkPatience is how long a connection, or an attempt at one, may take to show that it has survived a change.
 	checkPatience = time.Second
 )
@@ -98,24 +101,49 @@ func (c *Client) skipPause() {
 // checkConn finds out whether old is alive, and makes another connection in case it is not.
 func (c *Client) checkConn(old *clientConn) {
 	answered := old.probe()
-	c.checks.Go(func() {
-		if c.replace(old, answered) == nil { // if it fails, old may do better
-			old.cancel(errSuperseded) // run takes the new one
-		}
-	})
+	failed := make(chan struct{}, 1)
+	attempt := func() {
+		c.checks.Go(func() {
+			if c.replace(old, answered) == nil { // if it fails, old may do better
+				old.cancel(errSuperseded) // run takes the new one
+				return
+			}
+			failed <- struct{}{}
+		})
+	}
+	attempt()
 	t := time.NewTimer(checkPatience)
 	defer t.Stop()
-	select {
-	case <-answered:
-		c.mu.Lock()
-		a := c.attempt
-		c.mu.Unlock()
-		if a != nil && a.checks {
-			a.cancel(errAlive)
+	var again <-chan time.Time // looks whether the network has changed since an attempt failed
+	for {
+		select {
+		case <-answered:
+			c.mu.Lock()
+			a := c.attempt
+			c.mu.Unlock()
+			if a != nil && a.checks {
+				a.cancel(errAlive)
+			}
+			return
+		case <-old.ctx.Done():
+			return
+		case <-t.C: // if there still is an attempt, run waits for it and takes what comes of it
+			old.cancel(errSilent)
+			return
+		case <-failed:
+			again = time.After(checkAgain)
+		case <-again:
+			again = nil
+			c.mu.Lock()
+			changed := c.checkAgain
+			c.checkAgain = false
+			c.mu.Unlock()
+			if changed { // the attempt failed at once because there was no network, and now there is one
+				attempt()
+			} else {
+				again = time.After(checkAgain)
+			}
 		}
-	case <-old.ctx.Done():
-	case <-t.C: // if there still is an attempt, run waits for it and takes what comes of it
-		old.cancel(errSilent)
 	}
 }
 

@@ -223,6 +223,22 @@ func TestChangeWithoutMove(t *testing.T) {
 	})
 }
 
+// One network goes and the next one comes at once: two changes, and at the first there is no network to connect by. The
+// connection that is dead meanwhile is not waited for.
+func TestChangeTwiceInAMove(t *testing.T) {
+	inLab(t, nil, func(t *testing.T, l *lab) {
+		m := l.mover()
+		l.setDown(true)
+		m.move()
+		time.Sleep(30 * time.Millisecond)
+		l.setDown(false)
+		m.NetworkChanged()
+		if took := m.settled(2); took > 50*time.Millisecond+6*oneWay {
+			t.Errorf("registered after %v, want 3 round trips and 50 ms", took)
+		}
+	})
+}
+
 // When the network is back, nobody waits for the end of a pause.
 func TestChangeEndsPause(t *testing.T) {
 	inLab(t, nil, func(t *testing.T, l *lab) {
