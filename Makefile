@@ -13,6 +13,7 @@ FUZZTIME ?= 60s
 FUZZ     ?= .
 BENCH    ?= .
 COUNT    ?= 6
+RUNS     ?= 50
 RELAY    ?=
 COMPARE  ?=
 MODULES  ?= examples/grpc bench
@@ -72,6 +73,13 @@ bench: ## benchmarks, compared with the last run (BENCH=pattern, COUNT=6, PKG=./
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKG) >bin/bench/run.txt || { cat bin/bench/run.txt; exit 1; }
 	@mv bin/bench/run.txt bin/bench/new.txt
 	@if test -s bin/bench/old.txt; then $(TOOL) benchstat bin/bench/old.txt bin/bench/new.txt; else $(TOOL) benchstat bin/bench/new.txt; fi
+
+# Fifty seeds of each case take some minutes of two cores. The table is kept as bin/mobility.md.
+.PHONY: bench-mobility
+bench-mobility: ## what moves and outages cost a session, and which NATs let a direct path through, against bounds (RUNS=50)
+	@mkdir -p bin && rm -f bin/mobility.md
+	$(GO) test ./internal/mobilitylab -count=1 -timeout 60m -runs $(RUNS) -table $(CURDIR)/bin/mobility.md; \
+		code=$$?; cat bin/mobility.md; exit $$code
 
 # A module of its own, so that nobody who uses this one downloads what it is compared with. Everything takes root and most
 # of an hour; see bench/README.md.

@@ -20,7 +20,11 @@ func (m *Machine) candidate(now time.Time, c Candidate, place int) {
 	}
 	p := m.lookup(c.Key)
 	if p == nil {
-		if p = m.insert(now, c, rankSilent); p == nil {
+		evict := rankSilent
+		if place > promiseNamed {
+			evict = rankStray // not those before it
+		}
+		if p = m.insert(now, c, evict); p == nil {
 			return
 		}
 	}
@@ -39,9 +43,10 @@ func (m *Machine) candidate(now time.Time, c Candidate, place int) {
 	}
 }
 
-// HandleCandidates replaces the list of what the peer says it may be reached by, the most promising first. New paths are challenged at once, also
-// in an outage; the ones that have not answered lately are tried again, at most every few seconds. A path that is no
-// longer listed is forgotten, unless it is current, has answered lately, or the peer's own packets came by it.
+// HandleCandidates replaces the list of what the peer says it may be reached by, the most promising first. New paths are
+// challenged at once, also in an outage; the ones that have not answered lately are tried again, at most every few seconds.
+// A path that is no longer listed is forgotten, unless it is current, has answered lately, or the peer's own packets came
+// by it, and then it gives way to those that are.
 func (m *Machine) HandleCandidates(now time.Time, list []Candidate) {
 	kept := m.paths[:0]
 	for _, p := range m.paths {

@@ -53,11 +53,12 @@ func (m *Machine) followAtOnce(now time.Time, p *path) bool {
 	if p.Kind != m.cur.Kind || !p.created.After(m.switchedAt) || now.Before(p.heldUntil) || now.Before(m.nextFollow) || m.outage {
 		return false
 	}
-	last := p.created
 	if p.vouched { // what was on its way when the peer told of it may have come since
-		last = last.Add(m.cur.rtt)
-	}
-	if m.cur.lastReceived.After(last) || p.vouched && now.Sub(m.cur.lastReceived) < m.cur.rtt {
+		rtt := orDefault(m.cur.rtt, unknownRTT)
+		if m.cur.lastReceived.After(p.created.Add(rtt)) || now.Sub(m.cur.lastReceived) < rtt {
+			return false
+		}
+	} else if m.cur.lastReceived.After(p.created) {
 		return false
 	}
 	m.followed(now, p)

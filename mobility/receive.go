@@ -120,11 +120,15 @@ func (m *Machine) HandleChallenge(now time.Time, k Key, data [8]byte) {
 			m.suspected(now)
 		}
 		m.push(Action{Op: Response, Path: p.snapshot(p == m.cur), Data: data})
+		quiet := m.idle(now) && m.measures() && now.Sub(m.switchedAt) > busyFor
 		if p.valid && p != m.cur && p.probe.why == idle && m.idle(now) {
 			p.standbyAt = latest(p.standbyAt, now.Add(m.standbyWait(now, p))) // one end's checks keep it warm for both
-			if q := m.standbys()[0]; q != nil && p.Kind == Relayed && q.probe.why == idle {
-				q.standbyAt = latest(q.standbyAt, p.standbyAt) // there is a relay to fall back on
+		}
+		if p != m.cur && p.Kind == Relayed && quiet {
+			if q := m.standbys()[0]; q != nil && q.probe.why == idle {
+				q.standbyAt = latest(q.standbyAt, now.Add(m.standbyWait(now, q)))
 			}
+			return // there is a relay to fall back on
 		}
 		if !p.valid && p != m.cur && p.probe.why == idle && !now.Before(m.nextTry) {
 			m.nextTry = now.Add(followEvery)

@@ -3,7 +3,10 @@
 
 package mobility
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 func (m *Machine) lookup(k Key) *path {
 	for _, p := range m.paths {
@@ -17,27 +20,39 @@ func (m *Machine) lookup(k Key) *path {
 // How much a path is worth keeping; rank returns one of these.
 const (
 	rankIdle    = iota // never answered, and not being tried
+	rankPast           // answered once, but does not now, and the peer does not name it
+	rankSpare          // answers, but is neither named nor kept warm
+	rankStray          // never answered, being tried although the peer does not name it
 	rankTried          // never answered, being tried
-	rankSilent         // answered once, but not lately, or before all was in doubt
+	rankSilent         // answered once, but not lately
 	rankNamed          // being tried because the peer names it among the first
 	rankValid          // answers
 	rankCurrent        // never evicted
 )
 
-func (m *Machine) rank(p *path) int {
+// rank returns what p is worth beside the paths that are kept warm.
+func (m *Machine) rank(p *path, warm [maxStandby]*path) int {
+	silent := !p.valid || m.outage && p.probe.expired > 0
+	past := !p.vouched && p.probe.why != tryFollow
 	switch {
 	case p == m.cur:
 		return rankCurrent
-	case p.valid && (p.place > 0 || !m.InDoubt()):
+	case !silent && past && !slices.Contains(warm[:], p):
+		return rankSpare
+	case !silent:
 		return rankValid
 	case p.place > 0 && p.place <= promiseNamed && p.probe.why != idle:
 		return rankNamed
+	case p.proven && past:
+		return rankPast
 	case p.proven:
 		return rankSilent
-	case p.probe.why != idle:
-		return rankTried
+	case p.probe.why == idle:
+		return rankIdle
+	case !p.vouched:
+		return rankStray
 	}
-	return rankIdle
+	return rankTried
 }
 
 // insert adds a path, evicting one of at most the given rank if the table is full. It returns nil if it may not.
@@ -48,13 +63,13 @@ func (m *Machine) insert(now time.Time, c Candidate, evict int) *path {
 		m.paths = append(m.paths, p)
 		return p
 	}
-	victim := -1
+	victim, warm := -1, m.standbys()
 	for i, q := range m.paths {
-		if m.rank(q) > evict {
+		if m.rank(q, warm) > evict {
 			continue
 		}
-		if victim < 0 || m.rank(q) < m.rank(m.paths[victim]) ||
-			m.rank(q) == m.rank(m.paths[victim]) && lastLife(q).Before(lastLife(m.paths[victim])) {
+		if victim < 0 || m.rank(q, warm) < m.rank(m.paths[victim], warm) ||
+			m.rank(q, warm) == m.rank(m.paths[victim], warm) && lastLife(q).Before(lastLife(m.paths[victim])) {
 			victim = i
 		}
 	}

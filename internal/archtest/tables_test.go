@@ -19,7 +19,7 @@ type layer struct {
 var layers = []layer{
 	{
 		"programs",
-		[]string{"cmd/...", "examples/...", "internal/demo/...", "internal/next", "internal/e2e"},
+		[]string{"cmd/...", "examples/...", "internal/demo/...", "internal/next", "internal/e2e", "internal/mobilitylab"},
 		"programs, and the tests of whole programs, are what everything else is for: nothing imports them",
 	},
 	{
@@ -180,7 +180,7 @@ var publicOnly = []string{"examples/..."}
 var (
 	labs = []string{
 		"internal/netlab", "internal/netlab/nat", "internal/netns", "internal/program/programtest", "peer/peertest",
-		"internal/archtest",
+		"internal/archtest", "internal/mobilitylab",
 	}
 	labUsers = []string{"internal/demo/...", "examples/..."}
 )

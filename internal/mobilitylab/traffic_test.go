@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -132,7 +133,7 @@ func (r *rig) gaps(start, end time.Time) (out [2]time.Duration) {
 		}
 		f.mu.Lock()
 		last := start
-		for _, at := range append(f.at[:len(f.at):len(f.at)], time.Now()) {
+		for _, at := range append(slices.Clip(f.at), time.Now()) {
 			if at.After(start) && last.Before(end) {
 				out[f.from] = max(out[f.from], at.Sub(last))
 				last = at
