@@ -42,7 +42,7 @@ func TestMobility(t *testing.T) {
 				}
 				slices.Sort(took)
 				p50, p99, most := quantile(took, 0.5), quantile(took, 0.99), quantile(took, 1)
-				if p50 > s.p50 || p99 > s.p99 {
+				if len(took) >= 10 && p50 > s.p50 || p99 > s.p99 { // a median of two is none
 					t.Errorf("%s: p50 %v, p99 %v, most %v; want at most %v and %v", roles[role], p50, p99, most, s.p50, s.p99)
 				}
 				say := s.say
