@@ -28,6 +28,9 @@ func TestMobility(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			for role := range roles {
+				if testing.Short() && role != i%2 {
+					continue
+				}
 				var took []time.Duration
 				for seed := range uint64(seeds(2)) {
 					s.setup.loss = -1
