@@ -189,7 +189,7 @@ func (m *Machine) allowProbe(now time.Time, p *path) time.Time {
 	if m.budget.Before(now) {
 		m.budget = now
 	}
-	ahead := (probeBurst - 1 - probeReserves[m.promise(now, p)]) * probeEvery
+	ahead := time.Duration(probeBurst-1-probeReserves[m.promise(now, p)]) * probeEvery
 	if at := m.budget.Add(-ahead); at.After(now) {
 		return at
 	}

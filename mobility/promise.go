@@ -15,7 +15,7 @@ const (
 
 // probeReserves is how much of a burst is left for more promising paths: what is certain to work must not wait for what is
 // not, of which there may be more than the limit of challenges allows.
-var probeReserves = [...]time.Duration{promiseMost: 0, promiseNew: 3, promiseAgain: 5, promisePoor: 8}
+var probeReserves = [...]int{promiseMost: 0, promiseNew: 3, promiseAgain: 5, promisePoor: 8}
 
 // promiseNamed is how many of the candidates that the peer has named are promising.
 const promiseNamed = 8

@@ -52,8 +52,10 @@ type request struct {
 }
 
 func newGate(s *Server, pc net.PacketConn, transport string, onEnd func()) *gate {
-	g := &gate{s: s, inner: pc, transport: transport, onEnd: onEnd, allocs: make(map[netip.AddrPort]*allocation),
-		evicted: make(map[netip.AddrPort]*allocation)}
+	g := &gate{
+		s: s, inner: pc, transport: transport, onEnd: onEnd, allocs: make(map[netip.AddrPort]*allocation),
+		evicted: make(map[netip.AddrPort]*allocation),
+	}
 	g.udp, _ = pc.(*net.UDPConn)
 	return g
 }
