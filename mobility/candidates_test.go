@@ -19,7 +19,7 @@ func TestFollowWhoNoLongerNamesWhereItWas(t *testing.T) {
 	r.received(wifi.Key, true)
 	r.m.HandleCandidates(r.now, []Candidate{cable})
 	r.drain()
-	r.pass(20 * time.Millisecond)
+	r.pass(unknownRTT) // what was under way from the first network has come
 	r.answer(cable.Key)
 	if got := r.m.Current().Key; got != wifi.Key {
 		t.Fatalf("the path that the peer only answers by is current, %v; want %v until it sends by it", got, wifi.Key)
