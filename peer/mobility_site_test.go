@@ -31,25 +31,25 @@ func TestMovesElsewhere(t *testing.T) {
 		"one hard NAT after the other": {from: hard, to: hard, peer: hard, most: 300 * time.Millisecond, direct: 2 * time.Second},
 		"random ports to a home": {
 			from: peertest.Site{NAT: peertest.SymmetricRandom}, to: home, peer: home,
-			most: 300 * time.Millisecond, direct: 300 * time.Millisecond,
+			most: 300 * time.Millisecond, direct: 500 * time.Millisecond,
 		},
 		"no UDP": {
 			cfg: peertest.Config{RelayTCP: true}, from: home, peer: home, most: time.Second,
 			to: peertest.Site{NAT: peertest.PortRestricted, BlockUDP: true},
 		},
 		"no UDP to a home": {
-			cfg: peertest.Config{RelayTCP: true}, to: home, peer: home, most: 300 * time.Millisecond, direct: 300 * time.Millisecond,
+			cfg: peertest.Config{RelayTCP: true}, to: home, peer: home, most: 300 * time.Millisecond, direct: 500 * time.Millisecond,
 			from: peertest.Site{NAT: peertest.PortRestricted, BlockUDP: true},
 		},
 		"IPv6 only": {
-			cfg: peertest.Config{IPv6: true}, from: dual, peer: dual, most: 300 * time.Millisecond, direct: 300 * time.Millisecond,
+			cfg: peertest.Config{IPv6: true}, from: dual, peer: dual, most: 300 * time.Millisecond, direct: 500 * time.Millisecond,
 			to: peertest.Site{IPv6: peertest.OnlyIPv6, Firewall: true},
 		},
 		"IPv4 only": {
-			cfg: peertest.Config{IPv6: true}, from: dual, peer: dual, to: home, most: 300 * time.Millisecond, direct: 300 * time.Millisecond,
+			cfg: peertest.Config{IPv6: true}, from: dual, peer: dual, to: home, most: 300 * time.Millisecond, direct: 500 * time.Millisecond,
 		},
 		"two relays": {
-			cfg: peertest.Config{IPv6: true, Relays: 2}, from: dual, peer: dual, to: dual, most: 300 * time.Millisecond, direct: 300 * time.Millisecond,
+			cfg: peertest.Config{IPv6: true, Relays: 2}, from: dual, peer: dual, to: dual, most: 300 * time.Millisecond, direct: 500 * time.Millisecond,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
