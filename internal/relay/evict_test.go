@@ -68,17 +68,24 @@ func TestMovesDoNotUseUpTheQuota(t *testing.T) {
 			t.Errorf("an evicted client allocates anew and is answered %d, want success", got)
 		}
 		for _, g := range l.s.gateList() {
-			if n := len(g.evicted); n > 20 {
+			if n := g.remembered(); n > 20 {
 				t.Errorf("%d evicted allocations remembered", n)
 			}
 		}
 		time.Sleep(11 * time.Minute)
 		for _, g := range l.s.gateList() {
-			if n := len(g.evicted); n != 0 {
+			if n := g.remembered(); n != 0 {
 				t.Errorf("%d evicted allocations remembered after they have expired, want none", n)
 			}
 		}
 	})
+}
+
+// remembered is how many evicted allocations the gate knows.
+func (g *gate) remembered() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.evicted)
 }
 
 func (s *Server) gateList() (list []*gate) {
