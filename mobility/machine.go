@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"math"
 	"time"
+
+	"github.com/seed-98f0d4c2/runnel/internal/pace"
 )
 
 // Stats counts what a [Machine] has done and refused.
@@ -32,7 +34,7 @@ type Machine struct {
 	head    int
 	replies int // responses among them
 
-	budget time.Time // theoretical arrival time of the next challenge, see allowProbe
+	challenges pace.Pace // see allowProbe
 
 	// Following the peer.
 	nextFollow    time.Time // no validation of where the peer may have moved before

@@ -186,15 +186,11 @@ func (m *Machine) challenge(now time.Time, p *path) {
 // allowProbe takes one challenge from the rate all paths share. It returns now if there was one, else when there
 // will be. Of a burst something is left for more promising paths.
 func (m *Machine) allowProbe(now time.Time, p *path) time.Time {
-	if m.budget.Before(now) {
-		m.budget = now
+	at := m.challenges.Due(now, probeEvery, probeBurst-probeReserves[m.promise(now, p)])
+	if !at.After(now) {
+		m.challenges.Take(now, probeEvery)
 	}
-	ahead := time.Duration(probeBurst-1-probeReserves[m.promise(now, p)]) * probeEvery
-	if at := m.budget.Add(-ahead); at.After(now) {
-		return at
-	}
-	m.budget = m.budget.Add(probeEvery)
-	return now
+	return at
 }
 
 // giveUp ends a probe that nobody answered.

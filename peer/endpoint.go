@@ -20,6 +20,7 @@ import (
 
 	"github.com/seed-98f0d4c2/runnel/internal/eventlog"
 	"github.com/seed-98f0d4c2/runnel/internal/netwatch"
+	"github.com/seed-98f0d4c2/runnel/internal/pace"
 	"github.com/seed-98f0d4c2/runnel/internal/pionx/icex"
 	"github.com/seed-98f0d4c2/runnel/internal/udp"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
@@ -72,7 +73,7 @@ type Endpoint struct {
 	accepts  []*Session             // established, not yet accepted
 	accepted chan struct{}          // closed, and replaced, when there are more
 	lastTime time.Time              // of the latest signaling message made
-	gonePaid time.Time              // theoretical arrival time of the next answer that a session is gone
+	gone     pace.Pace              // of answers that a session is
 	deciding map[ID]*decision       // offers that Config.Authorize is asked about
 	next     map[ID]*Session        // being established in place of the session in peers
 	peers    map[ID]*Session        // the session of each peer, being established or live

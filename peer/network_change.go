@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-98f0d4c2/runnel/internal/netwatch"
+	"github.com/seed-98f0d4c2/runnel/internal/pace"
 )
 
 // How often everything is looked after when the network changes: a flapping link must not keep us busy. A change seldom
@@ -65,7 +66,8 @@ func (e *Endpoint) groundLoop() {
 	g.hosts = e.hostAddrs()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	var paid, polled time.Time // theoretical arrival time of the next change; when a server was last asked
+	var changes pace.Pace
+	var polled time.Time // when a server was last asked
 	for {
 		select {
 		case <-e.ctx.Done():
@@ -74,10 +76,7 @@ func (e *Endpoint) groundLoop() {
 		case <-timer.C:
 		}
 		now := time.Now()
-		if paid.Before(now) {
-			paid = now
-		}
-		due := paid.Add(-(changeBurst - 1) * changeEvery)
+		due := changes.Due(now, changeEvery, changeBurst)
 		g.mu.Lock()
 		why, outage := g.why, g.outages > 0
 		if !due.After(now) {
@@ -90,7 +89,7 @@ func (e *Endpoint) groundLoop() {
 		case due.After(now):
 			next = due
 		default:
-			paid = paid.Add(changeEvery)
+			changes.Take(now, changeEvery)
 			e.lookAfter(why)
 		}
 		switch {

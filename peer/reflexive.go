@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-98f0d4c2/runnel/internal/pace"
 	"github.com/seed-98f0d4c2/runnel/internal/pionx/stunx"
 )
 
@@ -56,8 +57,8 @@ type reflexive struct {
 
 // heed is how far what one server says is believed.
 type heed struct {
-	paid    time.Time // theoretical arrival time of its next news, see newsBurst
-	waiting bool      // a poll has not been answered
+	news    pace.Pace
+	waiting bool // a poll has not been answered
 }
 
 type stunQuery struct {
@@ -216,15 +217,7 @@ func (r *reflexive) forgetLocked() {
 
 // newsLocked says whether a server may say now that the network is another. r.mu is held.
 func (r *reflexive) newsLocked(now time.Time, server netip.AddrPort) bool {
-	h := r.heed[server]
-	if h.paid.Before(now) {
-		h.paid = now
-	}
-	if h.paid.Add(-(newsBurst - 1) * newsEvery).After(now) {
-		return false
-	}
-	h.paid = h.paid.Add(newsEvery)
-	return true
+	return r.heed[server].news.Allow(now, newsEvery, newsBurst)
 }
 
 // ask sends a binding request to server, with retransmissions, and waits for the outcome.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-98f0d4c2/runnel/internal/pace"
 	"github.com/seed-98f0d4c2/runnel/internal/udp"
 	"github.com/seed-98f0d4c2/runnel/internal/wire"
 	"github.com/seed-98f0d4c2/runnel/mobility"
@@ -35,7 +36,7 @@ type announcer struct {
 
 	list   []signaling.Candidate // the peer's, if it has yet to take effect
 	listAt time.Time             // when it does; zero: there is none
-	listed time.Time             // theoretical arrival time of the next, see listBurst
+	lists  pace.Pace             // of those that take effect
 
 	wide  bool          // tell by all paths: the current one may be dead
 	again time.Time     // when to tell again; zero: the peer knows
@@ -46,7 +47,7 @@ type announcer struct {
 	movedAt  time.Time // when the ground last moved, or was last found to carry nothing
 	signalAt time.Time // when to say it by signaling; zero: not
 	unless   time.Time // but not if the peer has been heard since; zero: in any case
-	signaled time.Time // theoretical arrival time of the next message, see moveBurst
+	signals  pace.Pace // of messages
 	sentSeq  uint64    // which list the last message told
 	sentAt   time.Time // and when
 }
@@ -173,14 +174,11 @@ func (s *Session) signalMove(now time.Time) {
 	if s.e.cfg.Signaler == nil || a.again.IsZero() || alive {
 		return // the peer knows, or will soon
 	}
-	if a.signaled.Before(now) {
-		a.signaled = now
-	}
-	if at := a.signaled.Add(-(moveBurst - 1) * moveEvery); at.After(now) {
+	if at := a.signals.Due(now, moveEvery, moveBurst); at.After(now) {
 		a.signalAt = at
 		return
 	}
-	a.signaled = a.signaled.Add(moveEvery)
+	a.signals.Take(now, moveEvery)
 	a.sentSeq, a.sentAt = a.seq, now
 	if s.mob.Outage() { // that one, or the answer, may be lost
 		a.signalAt, a.unless = now.Add(moveAgain), time.Time{}

@@ -26,15 +26,9 @@ func (e *Endpoint) sayGone(to ID, move *signaling.Message) {
 	}
 	now := time.Now()
 	e.mu.Lock()
-	if e.gonePaid.Before(now) {
-		e.gonePaid = now
-	}
-	late := e.gonePaid.Add(-(goneBurst - 1) * goneEvery).After(now)
-	if !late {
-		e.gonePaid = e.gonePaid.Add(goneEvery)
-	}
+	due := e.gone.Allow(now, goneEvery, goneBurst)
 	e.mu.Unlock()
-	if late {
+	if !due {
 		return // the question has been counted
 	}
 	payload, err := signaling.Seal(e.cfg.Key, to, &signaling.Message{

@@ -69,15 +69,10 @@ func (s *Session) heardOf(now time.Time, seq uint64, list []signaling.Candidate)
 			known = append(known, c)
 		}
 	}
-	a.list, a.listAt = known, now
-	if a.listed.Before(now) {
-		a.listed = now
+	a.list, a.listAt = known, a.lists.Due(now, listEvery, listBurst)
+	if !a.listAt.After(now) {
+		s.takeIn(now)
 	}
-	if at := a.listed.Add(-(listBurst - 1) * listEvery); at.After(now) {
-		a.listAt = at
-		return
-	}
-	s.takeIn(now)
 }
 
 // takeIn lets the latest list of the peer's addresses take effect.
@@ -85,7 +80,7 @@ func (s *Session) takeIn(now time.Time) {
 	a := &s.moves
 	known := a.list
 	a.list, a.listAt = nil, time.Time{}
-	a.listed = a.listed.Add(listEvery)
+	a.lists.Take(now, listEvery)
 	s.log.Debug("peer's addresses", slog.Uint64("seq", a.heard), slog.Any("addrs", known))
 	moved := s.paths.abandoned(s.mob.Current().Remote, known)
 	s.paths.remote = known

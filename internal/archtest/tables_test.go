@@ -104,7 +104,7 @@ var layers = []layer{
 	},
 	{
 		"ground",
-		[]string{"internal/wire", "internal/rangeset", "internal/gate", "internal/condition", "internal/netlab/nat"},
+		[]string{"internal/wire", "internal/rangeset", "internal/gate", "internal/pace", "internal/condition", "internal/netlab/nat"},
 		"codecs and data structures that import the standard library only",
 	},
 	{
@@ -130,7 +130,7 @@ var closed = []struct {
 	},
 	{
 		"mobility",
-		[]string{module + "/internal/wire", module + "/internal/rangeset", module + "/internal/gate"},
+		[]string{module + "/internal/wire", module + "/internal/pace"},
 		"the path machine decides about addresses, it does not own sockets",
 	},
 	{
@@ -147,6 +147,7 @@ var closed = []struct {
 	{"internal/wire", nil, "the wire format depends on nothing"},
 	{"internal/rangeset", nil, "a data structure depends on nothing"},
 	{"internal/gate", nil, "a data structure depends on nothing"},
+	{"internal/pace", nil, "a data structure depends on nothing"},
 	{"internal/eventlog", nil, "whoever reports says it in names and numbers"},
 	{"internal/condition", nil, "a bad network is bad to whatever packets there are"},
 	{"internal/netlab/nat", nil, "a NAT sees endpoints and times, not packets"},
@@ -188,7 +189,7 @@ var (
 // machines are the packages without input or output: time is an argument, effects are values.
 var machines = []string{
 	"flow", "mobility", "internal/wire", "internal/seal", "internal/overlay", "internal/rangeset", "internal/gate",
-	"internal/congestion", "internal/recovery", "internal/condition", "internal/netlab/nat",
+	"internal/pace", "internal/congestion", "internal/recovery", "internal/condition", "internal/netlab/nat",
 }
 
 // machineImports are denied to machines, with everything under them unless excepted.
