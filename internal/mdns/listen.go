@@ -36,13 +36,13 @@ type Conn struct {
 
 // A socket is the part of Conn that differs between IPv4 and IPv6.
 type socket interface {
-	join(ifi *net.Interface, group net.Addr) error
+	JoinGroup(ifi *net.Interface, group net.Addr) error
 	// read returns the interface and the TTL of a packet, 0 where the system does not tell.
 	read(b []byte) (n int, from netip.AddrPort, ifIndex, hops int, err error)
 	// write sends by an interface, or by any when it is 0.
 	write(b []byte, ifIndex int, to net.Addr) error
-	setDeadline(time.Time) error
-	close() error
+	SetReadDeadline(t time.Time) error
+	Close() error
 }
 
 // Listen joins a group of multicast DNS on all suitable interfaces: those that are up, do multicast and are neither
@@ -72,12 +72,12 @@ func Listen(ctx context.Context, network string, group netip.AddrPort) (*Conn, e
 		return nil, fmt.Errorf("mdns: %w", err)
 	}
 	for _, l := range all {
-		if err = c.sock.join(&l.Interface, &net.UDPAddr{IP: group.Addr().AsSlice()}); err == nil {
+		if err = c.sock.JoinGroup(&l.Interface, &net.UDPAddr{IP: group.Addr().AsSlice()}); err == nil {
 			c.links = append(c.links, l)
 		}
 	}
 	if len(c.links) == 0 {
-		_ = c.sock.close()
+		_ = c.sock.Close()
 		return nil, fmt.Errorf("mdns: no interface: %w", errors.Join(errors.ErrUnsupported, err))
 	}
 	return c, nil
@@ -212,15 +212,15 @@ func (c *Conn) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(c.group) }
 // Close closes the socket, and wakes its reader.
 func (c *Conn) Close() error {
 	err := net.ErrClosed
-	c.once.Do(func() { err = c.sock.close() })
+	c.once.Do(func() { err = c.sock.Close() })
 	return err
 }
 
 // SetDeadline is SetReadDeadline: writes do not wait.
-func (c *Conn) SetDeadline(t time.Time) error { return c.sock.setDeadline(t) }
+func (c *Conn) SetDeadline(t time.Time) error { return c.sock.SetReadDeadline(t) }
 
 // SetReadDeadline bounds ReadFrom.
-func (c *Conn) SetReadDeadline(t time.Time) error { return c.sock.setDeadline(t) }
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.sock.SetReadDeadline(t) }
 
 // SetWriteDeadline does nothing: writes do not wait.
 func (c *Conn) SetWriteDeadline(time.Time) error { return nil }

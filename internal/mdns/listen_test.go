@@ -28,9 +28,9 @@ type fakePacket struct {
 	hops    int
 }
 
-func (s *fakeSocket) join(*net.Interface, net.Addr) error { return nil }
-func (s *fakeSocket) setDeadline(time.Time) error         { return nil }
-func (s *fakeSocket) close() error                        { return nil }
+func (s *fakeSocket) JoinGroup(*net.Interface, net.Addr) error { return nil }
+func (s *fakeSocket) SetReadDeadline(time.Time) error          { return nil }
+func (s *fakeSocket) Close() error                             { return nil }
 
 func (s *fakeSocket) read(b []byte) (int, netip.AddrPort, int, int, error) {
 	if len(s.packets) == 0 {

@@ -6,7 +6,6 @@ package mdns
 import (
 	"net"
 	"net/netip"
-	"time"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -25,8 +24,6 @@ func newSocket4(pc net.PacketConn) (socket, error) {
 	return socket4{p}, nil
 }
 
-func (s socket4) join(ifi *net.Interface, group net.Addr) error { return s.JoinGroup(ifi, group) }
-
 func (s socket4) read(b []byte) (n int, from netip.AddrPort, ifIndex, hops int, err error) {
 	n, cm, src, err := s.ReadFrom(b)
 	if cm != nil {
@@ -44,9 +41,6 @@ func (s socket4) write(b []byte, ifIndex int, to net.Addr) error {
 	return err
 }
 
-func (s socket4) setDeadline(t time.Time) error { return s.SetReadDeadline(t) }
-func (s socket4) close() error                  { return s.Close() }
-
 type socket6 struct{ *ipv6.PacketConn }
 
 func newSocket6(pc net.PacketConn) (socket, error) {
@@ -59,8 +53,6 @@ func newSocket6(pc net.PacketConn) (socket, error) {
 	_ = p.SetMulticastLoopback(true)
 	return socket6{p}, nil
 }
-
-func (s socket6) join(ifi *net.Interface, group net.Addr) error { return s.JoinGroup(ifi, group) }
 
 func (s socket6) read(b []byte) (n int, from netip.AddrPort, ifIndex, hops int, err error) {
 	n, cm, src, err := s.ReadFrom(b)
@@ -78,9 +70,6 @@ func (s socket6) write(b []byte, ifIndex int, to net.Addr) error {
 	_, err := s.WriteTo(b, cm, to)
 	return err
 }
-
-func (s socket6) setDeadline(t time.Time) error { return s.SetReadDeadline(t) }
-func (s socket6) close() error                  { return s.Close() }
 
 func source(a net.Addr) netip.AddrPort {
 	u, ok := a.(*net.UDPAddr)
