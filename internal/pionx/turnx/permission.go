@@ -25,7 +25,6 @@ const (
 
 // permission is what we want and have for one peer address. Allocation.mu guards it.
 type permission struct {
-	asked   bool      // a request has left: data may follow, the server handles them in order
 	busy    bool      // a transaction is under way
 	until   time.Time // the server forgets it then; zero: not granted
 	next    time.Time // when to ask (again)
@@ -80,16 +79,9 @@ func (a *Allocation) askFresh(addrs []netip.Addr) {
 
 // ask performs one CreatePermission exchange. One address per request: servers refuse a request as a whole.
 func (a *Allocation) ask(addr netip.Addr, sent func()) {
-	err := a.transact("permission", stunx.CreatePermission, func() {
-		a.mu.Lock()
-		if p := a.perms[addr]; p != nil {
-			p.asked = true
-		}
-		a.mu.Unlock()
-		if sent != nil {
-			sent()
-		}
-	}, func(b *stunx.Builder) { b.AddXORAddr(stunx.XORPeerAddress, netip.AddrPortFrom(addr, 0)) })
+	err := a.transact("permission", stunx.CreatePermission, sent, func(b *stunx.Builder) {
+		b.AddXORAddr(stunx.XORPeerAddress, netip.AddrPortFrom(addr, 0))
+	})
 
 	now := time.Now()
 	a.mu.Lock()
