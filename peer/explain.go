@@ -181,14 +181,11 @@ type MarkFacts struct {
 // for this host's addresses, for up to a millisecond: ask when something is to be explained, not all the time. After the
 // session it says how things stood at its end. What is returned must not be modified.
 func (s *Session) Explain() Explanation {
-	c := make(chan *Explanation, 1)
-	s.post(func(now time.Time) { c <- s.explain(now) })
-	select {
-	case x := <-c:
-		return *x
-	case <-s.gone:
+	x, ok := ask(s, s.explain)
+	if !ok {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return *s.explained
+		x = s.explained
 	}
+	return *x
 }

@@ -74,13 +74,15 @@ func Conditioned(e *Endpoint, b []byte) bool {
 	return c.take(sending, b, len(b), netip.AddrPort{}, wire.NotECT)
 }
 
+// look returns what f says in the session's loop, or zero if the session has ended.
+func look[T any](s *Session, f func() T) T {
+	v, _ := ask(s, func(time.Time) T { return f() })
+	return v
+}
+
 // Known returns where the peer has said that it may be reached, or nil if the session has ended.
 func (s *Session) Known() []signaling.Candidate {
-	c := make(chan []signaling.Candidate, 1)
-	if !s.post(func(time.Time) { c <- slices.Clone(s.paths.remote) }) {
-		return nil
-	}
-	return <-c
+	return look(s, func() []signaling.Candidate { return slices.Clone(s.paths.remote) })
 }
 
 // NetworkChanged has e believe that its network has changed.
@@ -118,23 +120,15 @@ func (e *Endpoint) LocalCandidates() []signaling.Candidate {
 	return e.localCandidates(func(_ string, a netip.AddrPort) bool { return a.IsValid() })
 }
 
-// RouterChanged tells e that the network has changed.
-func (e *Endpoint) RouterChanged() { e.networkChanged("a test says so") }
-
 // IDs returns the session IDs of the two ends.
 func (s *Session) IDs() (local, remote wire.SessionID) {
-	c := make(chan struct{})
-	s.post(func(time.Time) { local, remote = s.local, s.remote; close(c) })
-	<-c
-	return local, remote
+	ids := look(s, func() [2]wire.SessionID { return [...]wire.SessionID{s.local, s.remote} })
+	return ids[0], ids[1]
 }
 
 // Told returns the number of the list of addresses that the peer told last, and how many it has.
 func (s *Session) Told() (seq uint64, addrs int) {
-	c := make(chan struct{})
-	s.post(func(time.Time) { seq, addrs = s.moves.heard, len(s.paths.remote); close(c) })
-	<-c
-	return seq, addrs
+	return look(s, func() uint64 { return s.moves.heard }), len(s.Known())
 }
 
 // HandleSignal takes a message that from has signed.
@@ -155,19 +149,12 @@ func (e *Endpoint) ExtraSockets() (n int) {
 
 // PunchReport returns what has been tried against hard NATs.
 func (s *Session) PunchReport() string {
-	said := make(chan string, 1)
-	if !s.post(func(time.Time) { said <- s.punch.report() }) {
-		return ""
-	}
-	return <-said
+	return look(s, s.punch.report)
 }
 
 // Attempt returns what names the attempt that established the session.
-func (s *Session) Attempt() (id [16]byte) {
-	c := make(chan struct{})
-	s.post(func(time.Time) { id = [16]byte(s.attempt); close(c) })
-	<-c
-	return id
+func (s *Session) Attempt() [16]byte {
+	return look(s, func() [16]byte { return s.attempt })
 }
 
 // Wrapped returns what a read of the stream says when its flow has failed with err.
@@ -193,9 +180,7 @@ func (s *Session) Suspend(d time.Duration) { s.post(func(time.Time) { time.Sleep
 
 // Rounds returns how often the session's loop has looked for work.
 func (s *Session) Rounds() int {
-	c := make(chan int, 1)
-	s.post(func(time.Time) { c <- s.counts.rounds })
-	return <-c
+	return look(s, func() int { return s.counts.rounds })
 }
 
 // Leftovers returns what e still counts on behalf of sessions: sockets for hard NATs, attempts at getting through them,

@@ -143,7 +143,7 @@ func TestPortMapping(t *testing.T) {
 				r.mu.Lock()
 				r.outside = netip.MustParseAddr("5.8.8.8")
 				r.mu.Unlock()
-				e.RouterChanged()
+				e.NetworkChanged()
 				time.Sleep(time.Second)
 				synctest.Wait()
 				check("5.8.8.8")

@@ -27,6 +27,18 @@ func (s *Session) post(f func(now time.Time)) bool {
 	return !finished
 }
 
+// ask returns what f says in the session's loop, which takes microseconds, and false if the session has ended.
+func ask[T any](s *Session, f func(now time.Time) T) (v T, ok bool) {
+	c := make(chan T, 1)
+	s.post(func(now time.Time) { c <- f(now) })
+	select {
+	case v = <-c:
+		return v, true
+	case <-s.gone:
+		return v, false
+	}
+}
+
 // tell is post for work that others can cause to be posted, of which there may be too much.
 func (s *Session) tell(f func(now time.Time)) bool {
 	s.mu.Lock()

@@ -112,30 +112,21 @@ type counters struct {
 // Stats returns a snapshot of the session's counters and estimates. It waits for the session's loop, which takes
 // microseconds.
 func (s *Session) Stats() Stats {
-	c := make(chan Stats, 1)
-	s.post(func(now time.Time) { c <- s.snapshot(now) })
-	select {
-	case st := <-c:
-		return st
-	case <-s.gone:
+	st, ok := ask(s, s.snapshot)
+	if !ok {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.last
 	}
+	return st
 }
 
 // FlowStats describes the flows of the session that are not over: how old what waits to be sent is, how much is in
 // flight, what was delivered, abandoned and why, and repeated. It waits for the session's loop, which takes microseconds
 // and about one more for each flow. After the session there are none.
 func (s *Session) FlowStats() []flow.Info {
-	c := make(chan []flow.Info, 1)
-	s.post(func(now time.Time) { c <- s.mux.Flows(now) })
-	select {
-	case infos := <-c:
-		return infos
-	case <-s.gone:
-		return nil
-	}
+	infos, _ := ask(s, s.mux.Flows)
+	return infos
 }
 
 func (s *Session) snapshot(now time.Time) Stats {
