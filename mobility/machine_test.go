@@ -304,3 +304,25 @@ func TestFirstPathThatNeverAnswersIsLeft(t *testing.T) {
 	}
 	r.wantCurrent("the first path never answered", other.Key)
 }
+
+// The network may go before the first path has answered. The session tries it all the same until the network is back, seldom
+// enough to be no burden to whoever else may be there.
+func TestOutageBeforeTheFirstAnswer(t *testing.T) {
+	first := direct("192.0.2.1:1")
+	r := newRigWith(t, first, &Config{Unproven: 40})
+	r.drain()
+	r.m.HandleSent(r.now, first.Key, 1500)
+	r.m.HandleStall(r.now)
+	r.pass(20 * time.Second)
+	r.take(Challenge)
+	r.pass(20 * time.Second)
+	challenges := r.take(Challenge)
+	if n := len(challenges); n < 9 || n > 10 {
+		t.Fatalf("%d challenges in 20 s, want one each 2 s", n)
+	}
+	r.m.HandleReceived(r.now, first.Key, challengeSize, true)
+	r.m.HandleResponse(r.now, first.Key, challenges[len(challenges)-1].Data)
+	if r.m.Outage() {
+		t.Error("the first path has answered, and the outage is not over")
+	}
+}

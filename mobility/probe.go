@@ -119,8 +119,8 @@ func (m *Machine) pump(now time.Time, p *path) {
 		m.giveUp(now, p)
 		return
 	}
-	if endless && !p.valid && p.proven {
-		p.topUp(challengeSize) // an outage may last
+	if endless && !p.valid && (p.proven || p == m.cur && p.vouched && now.Sub(p.lastChallenge) >= probeMax) {
+		p.topUp(challengeSize) // an outage may last, also one that came before the first answer
 	}
 	if m.budgetOf(p) < challengeSize {
 		m.stats.Unaffordable++
