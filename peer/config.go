@@ -65,7 +65,8 @@ type Config struct {
 	// whether it learns that anybody is there. It must not block. If nil, [Direct] for everybody.
 	Addresses func(id ID) AddressPolicy
 
-	// Policy tunes the choice of paths. Its Battery is how the endpoint begins; see [Endpoint.SetBattery]. Its RelayOnly and Allowed must not be set: that is what Addresses is for.
+	// Policy tunes the choice of paths. Its Battery is how the endpoint begins; see [Endpoint.SetBattery]. Its RelayOnly and
+	// Allowed must not be set: that is what Addresses is for.
 	Policy mobility.Policy
 
 	// Loopback lets this endpoint offer and use loopback addresses, for peers on one machine. Peers ignore them
@@ -101,8 +102,8 @@ type Config struct {
 	Linger time.Duration
 
 	// KeepAlive is how long a session may be silent before the peer is asked for a sign of life, which also keeps
-	// NAT mappings alive. If zero, 16 s; up to an eighth is added. Never more than half of Linger. If negative,
-	// never.
+	// NAT mappings alive. If zero, 16 s; up to an eighth is added. Never more than half of Linger, nor less than a
+	// second. If negative, never: then a session that is idle for longer than Linger ends, unless the peer asks.
 	KeepAlive time.Duration
 
 	// MaxMessage is the size in bytes of the largest message that a peer may send. If zero, 16 MiB.
