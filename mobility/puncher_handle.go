@@ -124,7 +124,7 @@ func (p *Puncher) named(a netip.AddrPort) bool {
 	return p.peerSaid && p.peer.Addr.IsValid() && a.Addr() == p.peer.Addr.Addr()
 }
 
-// HandleDistress says that the network here suffers: ICMP errors, sockets that cannot be opened, loss by the relay. The
+// HandleDistress says that the network here suffers: sockets that cannot be opened, loss by the relay, a limit that is reached. The
 // search goes on at half the rate with the sockets that are open; the third time it ends.
 func (p *Puncher) HandleDistress(now time.Time, what string) {
 	if p.state != punchRun {

@@ -6,6 +6,7 @@ package peer
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,7 +41,7 @@ func (e *Endpoint) localAddr(k mobility.Key) netip.AddrPort {
 }
 
 // An Event is a change of a session's state: [PathChanged], [Degraded], [Stalled], [Resumed] or [Closed].
-type Event interface{ event() }
+type Event interface{ event() eventKind }
 
 // PathChanged says that packets to the peer travel another way.
 type PathChanged struct {
@@ -71,17 +72,26 @@ type Resumed struct {
 // Closed is the last event of a session.
 type Closed struct{ Err error }
 
-func (PathChanged) event() {}
-func (Degraded) event()    {}
-func (Stalled) event()     {}
-func (Resumed) event()     {}
-func (Closed) event()      {}
+func (PathChanged) event() eventKind { return eventPath }
+func (Degraded) event() eventKind    { return eventQuality }
+func (Stalled) event() eventKind     { return eventStall }
+func (Resumed) event() eventKind     { return eventStall }
+func (Closed) event() eventKind      { return eventEnd }
+
+// An eventKind says which events overtake each other.
+type eventKind int
+
+const (
+	eventPath eventKind = iota
+	eventQuality
+	eventStall
+	eventEnd
+)
 
 // NextEvent waits for the next change of the session's state. Changes that are overtaken before they are read are
-// merged, so that a slow reader sees the latest state, in the order in which it came about, and costs no memory: the last path with where the first change
-// led from, the last degradation, and of stalls and their ends the last; those that were not read and not the last
-// are counted in [Stats]. After [Closed] has been returned,
-// NextEvent returns its error.
+// merged, so that a slow reader sees the latest state, in the order in which it came about, and costs no memory: the last
+// path with where the first change led from, the last degradation, and of stalls and their ends the last; [Stats] counts
+// those that were not read. After [Closed] has been returned, NextEvent returns its error.
 func (s *Session) NextEvent(ctx context.Context) (Event, error) {
 	for {
 		ev, wait, err := s.events.next()
@@ -99,13 +109,7 @@ func (s *Session) NextEvent(ctx context.Context) (Event, error) {
 // events holds at most one event of each kind.
 type events struct {
 	mu    sync.Mutex
-	path  *PathChanged
-	bad   *Degraded
-	stall Event // Stalled or Resumed
-	count uint64
-
-	pathAt, badAt, stallAt uint64 // count when it came, or was replaced
-
+	queue []Event // in the order in which they came
 	ended error
 	told  bool          // Closed has been returned
 	more  chan struct{} // closed, and replaced, when there is news
@@ -113,43 +117,19 @@ type events struct {
 
 func (e *events) init() { e.more = make(chan struct{}) }
 
-func (e *events) pathChanged(p PathChanged) {
+// put adds an event, in place of one of its kind that has not been read.
+func (e *events) put(ev Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.path != nil {
-		p.From = e.path.From
-		p.Gap = max(p.Gap, e.path.Gap)
+	if i := slices.IndexFunc(e.queue, func(old Event) bool { return old.event() == ev.event() }); i >= 0 {
+		if p, ok := ev.(PathChanged); ok {
+			old, _ := e.queue[i].(PathChanged)
+			p.From, p.Gap = old.From, max(p.Gap, old.Gap)
+			ev = p
+		}
+		e.queue = slices.Delete(e.queue, i, i+1)
 	}
-	e.path = &p
-	e.count++
-	e.pathAt = e.count
-	e.wake()
-}
-
-func (e *events) degraded(d Degraded) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.bad = &d
-	e.count++
-	e.badAt = e.count
-	e.wake()
-}
-
-func (e *events) stalled(ev Stalled) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.stall = ev
-	e.count++
-	e.stallAt = e.count
-	e.wake()
-}
-
-func (e *events) resumed(ev Resumed) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.stall = ev
-	e.count++
-	e.stallAt = e.count
+	e.queue = append(e.queue, ev)
 	e.wake()
 }
 
@@ -169,19 +149,10 @@ func (e *events) wake() {
 func (e *events) next() (Event, <-chan struct{}, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	before := func(at uint64, other bool, otherAt uint64) bool { return !other || at < otherAt }
 	switch {
-	case e.bad != nil && before(e.badAt, e.stall != nil, e.stallAt) && before(e.badAt, e.path != nil, e.pathAt):
-		ev := *e.bad
-		e.bad = nil
-		return ev, nil, nil
-	case e.stall != nil && before(e.stallAt, e.path != nil, e.pathAt):
-		ev := e.stall
-		e.stall = nil
-		return ev, nil, nil
-	case e.path != nil:
-		ev := *e.path
-		e.path = nil
+	case len(e.queue) > 0:
+		ev := e.queue[0]
+		e.queue = slices.Delete(e.queue, 0, 1)
 		return ev, nil, nil
 	case e.ended != nil && !e.told:
 		e.told = true

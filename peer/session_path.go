@@ -188,7 +188,7 @@ func (s *Session) pollPaths(now time.Time) (ping bool) {
 		case mobility.Degraded:
 			s.log.Info("path degraded", slog.String("kind", a.Path.Kind.String()), slog.Any("addr", a.Path.Remote),
 				slog.String("why", a.Why))
-			s.events.degraded(Degraded{Path: s.pathOf(a.Path), Why: a.Why})
+			s.events.put(Degraded{Path: s.pathOf(a.Path), Why: a.Why})
 		case mobility.Dead:
 			s.stall(now, a)
 			s.startSeek(now)
@@ -233,7 +233,7 @@ func (s *Session) switchPath(now time.Time, a mobility.Action) {
 	if !a.From.LastReceived.IsZero() {
 		changed.Gap = now.Sub(a.From.LastReceived)
 	}
-	s.events.pathChanged(changed)
+	s.events.put(changed)
 	if f := s.trace.PathSwitched; f != nil {
 		f(PathSwitched{now, from, dest, a.Why})
 	}

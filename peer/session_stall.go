@@ -26,7 +26,7 @@ func (s *Session) stall(now time.Time, a mobility.Action) {
 	s.stalled, s.missedAt = s.lastHeard, now
 	s.counts.stalls++
 	s.e.outage(1)
-	s.events.stalled(Stalled{Since: s.stalled, Why: a.Why})
+	s.events.put(Stalled{Since: s.stalled, Why: a.Why})
 	if s.phase == phaseReady {
 		s.announce(now, true)
 	}
@@ -40,7 +40,7 @@ func (s *Session) resume(now time.Time) {
 	path, gap := s.pathOf(s.mob.Current()), now.Sub(s.stalled)
 	s.endStall(now)
 	s.log.Info("session resumed", slog.String("path", path.Kind.String()), slog.Any("addr", path.Remote), slog.Duration("gap", gap))
-	s.events.resumed(Resumed{Gap: gap, Path: path})
+	s.events.put(Resumed{Gap: gap, Path: path})
 	if f := s.trace.PathsResumed; f != nil {
 		f(PathsResumed{now, path, gap})
 	}

@@ -37,7 +37,7 @@ const (
 	KindOffer      Kind = 1 + iota // proposes a session
 	KindAnswer                     // accepts one
 	KindCandidates                 // adds addresses to an offer or answer, or to a session
-	KindBye                        // refuses an offer, withdraws one, or ends a session that has no path left
+	KindBye                        // refuses an offer, or withdraws an attempt that has not led to a session
 	KindMove                       // all addresses of the sender, who has moved, for a session that lives
 	KindGone                       // the sender does not have the session that a move was about, or no longer
 )

@@ -85,6 +85,24 @@ func (n *network) endpoint(ctx context.Context, t *target, log *slog.Logger) (*p
 	return ep, err
 }
 
+// dial starts an endpoint as the flags say, to be closed by the caller, and dials the peer.
+func (n *network) dial(ctx context.Context, t *target, log io.Writer) (*peer.Endpoint, *peer.Session, error) {
+	to, err := t.parse(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	ep, err := n.endpoint(ctx, t, n.log(log))
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := ep.DialTarget(ctx, to)
+	if err != nil {
+		closeEndpoint(ep)
+		return nil, nil, err
+	}
+	return ep, s, nil
+}
+
 // closeTime is for saying goodbye.
 const closeTime = 2 * time.Second
 

@@ -28,16 +28,7 @@ const pingTimeout = 10 * time.Second
 
 // Run measures until it has had its count, is interrupted, or the session ends.
 func (c *pingCmd) Run(ctx context.Context, out *console) error {
-	to, err := c.parse(ctx)
-	if err != nil {
-		return err
-	}
-	ep, err := c.endpoint(ctx, &c.target, c.log(out.stderr))
-	if err != nil {
-		return err
-	}
-	defer closeEndpoint(ep)
-	s, err := ep.DialTarget(ctx, to)
+	ep, s, err := c.dial(ctx, &c.target, out.stderr)
 	if err != nil {
 		var dial *peer.DialError
 		if errors.As(err, &dial) && dial.Explanation != nil && dial.Explanation.Remedy != "" {
@@ -45,6 +36,7 @@ func (c *pingCmd) Run(ctx context.Context, out *console) error {
 		}
 		return err
 	}
+	defer closeEndpoint(ep)
 	var mu sync.Mutex // lines are whole
 	line := func(format string, args ...any) {
 		mu.Lock()

@@ -27,16 +27,7 @@ const aMoment = time.Second
 
 // Run dials the peer, waits until the path has settled, and explains it.
 func (c *whyCmd) Run(ctx context.Context, out *console) error {
-	to, err := c.parse(ctx)
-	if err != nil {
-		return err
-	}
-	ep, err := c.endpoint(ctx, &c.target, c.log(out.stderr))
-	if err != nil {
-		return err
-	}
-	defer closeEndpoint(ep)
-	s, err := ep.DialTarget(ctx, to)
+	ep, s, err := c.dial(ctx, &c.target, out.stderr)
 	if err != nil {
 		var dial *peer.DialError
 		if !errors.As(err, &dial) || dial.Explanation == nil {
@@ -44,6 +35,7 @@ func (c *whyCmd) Run(ctx context.Context, out *console) error {
 		}
 		return c.print(out, *dial.Explanation)
 	}
+	defer closeEndpoint(ep)
 	settle(ctx, s, c.Wait)
 	return c.print(out, s.Explain())
 }
