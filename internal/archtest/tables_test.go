@@ -34,8 +34,8 @@ var layers = []layer{
 	},
 	{
 		"test kit",
-		[]string{"peer/peertest"},
-		"the public test kit starts endpoints and servers in one process, so it stands above both",
+		[]string{"peer/peertest", "internal/traffic"},
+		"the public test kit starts endpoints and servers in one process, so it stands above both; so does what sessions carry in tests",
 	},
 	{
 		"groups",
@@ -181,7 +181,7 @@ var publicOnly = []string{"examples/..."}
 var (
 	labs = []string{
 		"internal/netlab", "internal/netlab/nat", "internal/netns", "internal/program/programtest", "peer/peertest",
-		"internal/archtest", "internal/mobilitylab",
+		"internal/archtest", "internal/mobilitylab", "internal/traffic",
 	}
 	labUsers = []string{"internal/demo/...", "examples/..."}
 )

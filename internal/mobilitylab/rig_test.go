@@ -4,7 +4,6 @@
 package mobilitylab
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-98f0d4c2/runnel/internal/traffic"
 	"github.com/seed-98f0d4c2/runnel/mobility"
 	"github.com/seed-98f0d4c2/runnel/peer"
 	"github.com/seed-98f0d4c2/runnel/peer/peertest"
@@ -44,10 +44,9 @@ type rig struct {
 	hosts [2]*peertest.Host // the mover and the other
 	eps   [2]*peer.Endpoint
 	ends  [2]*peer.Session
-	flows []*traffic
 	light bool
-	stop  context.CancelFunc
-	wg    sync.WaitGroup
+	load  *traffic.Load
+	wg    sync.WaitGroup // what tests start beside
 }
 
 // run makes a rig in a bubble of its own, in a subtest, and hands it to f. role is 0 if the mover dials and 1 if it listens.
