@@ -104,7 +104,7 @@ var layers = []layer{
 	},
 	{
 		"ground",
-		[]string{"internal/wire", "internal/rangeset", "internal/gate", "internal/pace", "internal/condition", "internal/netlab/nat"},
+		[]string{"internal/wire", "internal/rangeset", "internal/gate", "internal/pace", "internal/condition", "internal/netlab/nat", "internal/tally"},
 		"codecs and data structures that import the standard library only",
 	},
 	{
@@ -181,7 +181,7 @@ var publicOnly = []string{"examples/..."}
 var (
 	labs = []string{
 		"internal/netlab", "internal/netlab/nat", "internal/netns", "internal/program/programtest", "peer/peertest",
-		"internal/archtest", "internal/mobilitylab", "internal/traffic",
+		"internal/archtest", "internal/mobilitylab", "internal/traffic", "internal/tally",
 	}
 	labUsers = []string{"internal/demo/...", "examples/..."}
 )

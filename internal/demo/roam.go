@@ -181,7 +181,7 @@ func (w *walk) audit(ctx context.Context, file sentFile) error {
 		if err := c.settle(ctx); err != nil {
 			return err
 		}
-		w.fact("counted", "%5s → %-5s  %d lines, each heard once and in order", c.from.nick, c.to.nick, c.said())
+		w.fact("counted", "%5s → %-5s  %d lines, each heard once and in order", c.from.nick, c.to.nick, c.Numbers().Said)
 	}
 	if err := w.compare(ctx, file, w.alice, w.bob, &reader{t: w.alice.notes}, &reader{t: w.bob.notes}); err != nil {
 		return err

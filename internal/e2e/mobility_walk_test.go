@@ -81,7 +81,7 @@ func (c *walkCase) run(t *testing.T) {
 
 	both := []*count{w.there, w.back}
 	for _, n := range both {
-		n.begin()
+		n.Begin()
 	}
 	if done := w.bob.printed(0, `^\* file received `); len(done) > 0 {
 		t.Error("the file was through before anything happened, want it to be on its way")
@@ -93,7 +93,7 @@ func (c *walkCase) run(t *testing.T) {
 	}
 	for _, n := range both {
 		n.calm(int(time.Second/interval), settleAll)
-		gap, at := n.longest()
+		gap, at := n.Gap()
 		over := gap - hole
 		t.Logf("gap %s, %s -> %s: %v, from %v on, %v more than there was no network", c.name, n.from.nick, n.to.nick,
 			gap.Round(time.Millisecond), at.Round(time.Millisecond), over.Round(time.Millisecond))

@@ -15,20 +15,19 @@ const tick = 20 * ms
 
 // start starts the flows: ticks are messages of 100 bytes handed over as they arrive, bulk is 3 Mbit/s in order.
 func (r *rig) start() {
-	slower := time.Duration(1)
-	if r.light {
-		slower = 8
-	}
 	var flows []*traffic.Flow
 	for end := range r.ends {
 		flows = append(flows,
 			&traffic.Flow{
-				From: end, Label: "ticks", Size: 100, Every: tick * slower,
+				From: end, Label: "ticks", Size: 100, Every: tick,
 				Options: flow.Options{Priority: flow.Urgent, Ordering: flow.Arrival},
 			},
-			&traffic.Flow{From: end, Label: "bulk", Size: 16 << 10, Every: 40 * ms * slower})
+			&traffic.Flow{From: end, Label: "bulk", Size: 16 << 10, Every: 40 * ms})
 	}
 	for _, f := range flows {
+		if r.light {
+			f.Every *= 8
+		}
 		f.Delay = time.Duration(f.From) * f.Every / 2
 	}
 	r.load = traffic.Start(r.t, r.ends, flows)
